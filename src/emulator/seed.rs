@@ -1,0 +1,196 @@
+//! The seed file: what Azure holds when the emulator starts. TOML; unknown fields are errors. docs/EMULATOR.md describes
+//! every field for users; the types here are that description in code.
+
+use serde::Deserialize;
+
+/// A whole seed file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seed {
+    /// Request limits, latency, limbo.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Vaults.
+    #[serde(default, rename = "vault")]
+    pub vaults: Vec<Vault>,
+    /// Storage accounts.
+    #[serde(default, rename = "storage")]
+    pub accounts: Vec<Account>,
+    /// Further identities, beside the one in the ready file that may do everything.
+    #[serde(default, rename = "principal")]
+    pub principals: Vec<Principal>,
+}
+
+/// How hard the emulated services push back.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Whether the documented requests per 10 s are enforced, with 429 beyond.
+    #[serde(default)]
+    pub enforce: bool,
+    /// Added to every request.
+    #[serde(default)]
+    pub latency_ms: u64,
+    /// Whether delete, recover and purge complete at once or after a while.
+    #[serde(default)]
+    pub limbo: Limbo,
+}
+
+/// How long an object stays in transition after delete, recover and purge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limbo {
+    /// Changes complete at once.
+    #[default]
+    Off,
+    /// Seconds to minutes, as recorded on Azure (`azure.md` §1.6).
+    Real,
+}
+
+/// A vault.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// Its name: `https://NAME.vault.azure.net`.
+    pub name: String,
+    /// Subscription id.
+    pub subscription: String,
+    /// Region, such as `westeurope`.
+    pub location: String,
+    /// `standard` or `premium`.
+    #[serde(default)]
+    pub sku: Sku,
+    /// Whether nobody may purge before the retention ends.
+    #[serde(default)]
+    pub purge_protection: bool,
+    /// 7 to 90.
+    #[serde(default = "ninety")]
+    pub retention_days: u32,
+    /// What it holds.
+    #[serde(default)]
+    pub objects: Vec<Object>,
+}
+
+fn ninety() -> u32 {
+    90
+}
+
+/// A vault's tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sku {
+    /// Software keys only.
+    #[default]
+    Standard,
+    /// HSM keys too.
+    Premium,
+}
+
+/// One object, or `count` of them named `NAME-0000`, `NAME-0001`, ….
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// `key`, `secret` or `certificate`.
+    pub kind: ObjectKind,
+    /// Its name, or the stem of many.
+    pub name: String,
+    /// Key type, for keys and for a certificate's key: `RSA`, `RSA-HSM`, `EC`, `EC-HSM`. Default `RSA`.
+    #[serde(rename = "type")]
+    pub key_type: Option<String>,
+    /// RSA modulus: 2048, 3072, 4096. Default 2048.
+    pub bits: Option<u32>,
+    /// EC curve: `P-256`, `P-384`, `P-521`, `P-256K`. Default `P-256`.
+    pub curve: Option<String>,
+    /// How many versions. Default 1.
+    #[serde(default = "one")]
+    pub versions: u32,
+    /// How many objects; absent means one, named `name` itself.
+    pub count: Option<u32>,
+    /// A secret's value. Default: random.
+    pub value: Option<String>,
+    /// Whether it may be used. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Days from the emulator's start until it expires; negative for already expired.
+    pub expires_in_days: Option<i64>,
+    /// Tags.
+    #[serde(default)]
+    pub tags: std::collections::BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectKind {
+    /// A key.
+    Key,
+    /// A secret.
+    Secret,
+    /// A certificate with its managed key and secret.
+    Certificate,
+}
+
+/// A storage account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Its name: `https://ACCOUNT.blob.core.windows.net`.
+    pub account: String,
+    /// Subscription id.
+    pub subscription: String,
+    /// Region.
+    pub location: String,
+    /// Containers.
+    #[serde(default)]
+    pub containers: Vec<Container>,
+}
+
+/// A blob container.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its write-once mechanism.
+    #[serde(default)]
+    pub worm: Worm,
+    /// Days of the default policy, 1 to 146,000. Required with a mechanism.
+    pub days: Option<u32>,
+    /// Whether the default policy is locked.
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether a legal hold covers the container.
+    #[serde(default)]
+    pub legal_hold: bool,
+}
+
+/// Write-once mechanisms (`azure.md` §7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Worm {
+    /// None.
+    #[default]
+    None,
+    /// A policy on the container.
+    ContainerLevel,
+    /// A policy on each version.
+    VersionLevel,
+}
+
+/// An identity with limited permissions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    /// Its name; the ready file lists its client id and secret under it.
+    pub name: String,
+    /// Actions and data actions, `*` matching any run of characters.
+    pub actions: Vec<String>,
+}

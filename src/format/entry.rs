@@ -1,0 +1,123 @@
+//! A log entry and the file that holds it: one line of canonical JSON, an empty line, a signed checkpoint.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::format::manifest::{Counts, Status};
+use crate::model::{Digest, Object, StorePath, VaultUri};
+
+/// One entry of a vault's log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// `akv-archiver/log/1`.
+    pub format: String,
+    /// The archive.
+    pub archive_id: Uuid,
+    /// The vault whose log this is: the host, as in the path.
+    pub vault: String,
+    /// 1 for the first entry; equals the tree size of the checkpoint below it.
+    pub sequence: u64,
+    /// When it was written, by this machine's clock; whole seconds.
+    pub time: DateTime<Utc>,
+    /// SHA-256 of the whole previous log file; absent in the first.
+    pub previous: Option<Digest>,
+    /// Roots of the full subtrees of the first `sequence - 1` leaves, largest first: enough to append.
+    pub frontier: Vec<Digest>,
+    /// The newest snapshot before this entry, so that a writer finds it from the head alone.
+    pub latest_snapshot: Option<SnapshotRef>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a log entry records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
+pub enum Event {
+    /// A snapshot was committed.
+    Snapshot(SnapshotRef),
+    /// Somebody is about to restore.
+    RestoreIntent(RestoreIntent),
+    /// What became of an intent.
+    RestoreResult(RestoreResult),
+}
+
+/// A committed snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotRef {
+    /// The sequence number of its log entry.
+    pub sequence: u64,
+    /// The manifest's path.
+    pub manifest: StorePath,
+    /// The manifest's version, where the store has versions.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// SHA-256 of the manifest file.
+    pub sha256: Digest,
+    /// Length of the manifest file.
+    pub size: u64,
+    /// RFC 6962 Merkle root over the manifest's lines, header included.
+    pub root: Digest,
+    /// How many lines, header included.
+    pub lines: u64,
+    /// Whether every object has a capture.
+    pub status: Status,
+    /// How many of what.
+    pub counts: Counts,
+    /// When the run began.
+    pub started: DateTime<Utc>,
+}
+
+/// An operator is about to restore these objects; committed before the first request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreIntent {
+    /// The plan's id.
+    pub plan: Uuid,
+    /// The vault that will be changed.
+    pub target: VaultUri,
+    /// What will be done, in order.
+    pub steps: Vec<IntentStep>,
+    /// Who: the login name of the operator's machine, as told.
+    pub operator: String,
+}
+
+/// One step of an intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntentStep {
+    /// The object.
+    pub object: Object,
+    /// `restore` or `recover`.
+    pub action: String,
+    /// The capture that will be used, for a restore.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub capture: Option<StorePath>,
+    /// Whether the key material lives in an HSM.
+    pub hsm: bool,
+}
+
+/// What became of an intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreResult {
+    /// The sequence number of the intent.
+    pub intent: u64,
+    /// One outcome per step, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// The object.
+    pub object: Object,
+    /// `done`, `failed` or `skipped`.
+    pub result: String,
+    /// One sentence; differences found after a restore are listed here.
+    pub detail: String,
+}

@@ -1,0 +1,16 @@
+//! The nouns of the house: objects, vault addresses, digests, places, store paths. Pure values that parse once and
+//! cannot be wrong afterwards. Knows no format, no Azure SDK, no input or output.
+
+mod digest;
+mod object;
+mod path;
+mod place;
+mod protection;
+mod vault;
+
+pub use digest::{Digest, hex, unhex};
+pub use object::{Attributes, Kind, Name, Object, object_of_id};
+pub use path::StorePath;
+pub use place::{Geography, Place, geography_of};
+pub use protection::Mode;
+pub use vault::{SoftDelete, VaultFacts, VaultUri};
