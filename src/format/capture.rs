@@ -1,13 +1,34 @@
-//! A capture before sealing: a deterministic tar of `backup.blob`, `metadata.json` and `README.txt`.
+//! A capture before sealing (docs/FORMAT.md section 6): a deterministic tar of `backup.blob`, `metadata.json` and
+//! `README.txt`, compressed. Knows no key; `seal` encrypts what [`pack`] makes.
+
+mod header;
+mod tar;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use crate::format::time::seconds;
+use crate::format::{Error, Fault, json, zst};
 use crate::model::{Digest, Object, VaultUri};
 
-/// One object taken at one moment.
+/// The format that `metadata.json` names.
+pub const FORMAT: &str = "akv-archiver/capture/1";
+
+/// The longest `backup.blob`, in bytes.
+pub const BLOB_MAX: usize = 32 << 20;
+
+/// The longest `metadata.json`, in bytes.
+pub const METADATA_MAX: usize = 32 << 20;
+
+/// The longest `README.txt`, in bytes.
+pub const README_MAX: usize = 4 << 10;
+
+/// The longest sealed capture, in bytes: what incompressible content of the greatest length takes, and age's share.
+pub const SEALED_MAX: u64 = 68 << 20;
+
+/// One object taken at one moment. Its blob is sensitive, and so it has no `Debug` that shows it.
 pub struct Capture {
     /// Azure's backup blob, decoded: the file that `az keyvault … restore -f` takes.
     pub blob: Zeroizing<Vec<u8>>,
@@ -26,6 +47,7 @@ pub struct Metadata {
     /// The object.
     pub object: Object,
     /// When the backup was taken, by the service's clock; whole seconds.
+    #[serde(with = "seconds")]
     pub captured_at: DateTime<Utc>,
     /// The program that took it, `akv-archiver 0.1.0`.
     pub tool: String,
@@ -83,4 +105,76 @@ pub struct ServiceFacts {
     pub service_version: Option<String>,
     /// `x-ms-request-id` of the backup.
     pub request_id: Option<String>,
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Capture({}, {} bytes)", self.metadata.object, self.blob.len())
+    }
+}
+
+impl BackupFacts {
+    /// The facts of a blob.
+    pub fn of(blob: &[u8]) -> Self {
+        BackupFacts { sha256: Digest::of(blob), size: blob.len() as u64, header: BlobHeader::parse(blob) }
+    }
+}
+
+/// The compressed tar of a capture, ready to be sealed. The same capture gives the same bytes.
+pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let Capture { blob, metadata } = capture;
+    check(blob, metadata)?;
+    let text = serde_json::to_vec(metadata)
+        .map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
+    let text = [text.as_slice(), b"\n"].concat();
+    let tar = tar::write(&tar::Files { blob, metadata: &text, readme: readme(metadata).as_bytes() }, mtime(metadata)?)?;
+    Ok(Zeroizing::new(zst::compress(&tar)?))
+}
+
+/// Reads what [`pack`] made, and refuses anything else.
+pub fn unpack(bytes: &[u8]) -> Result<Capture, Error> {
+    let tar = zst::decompress(bytes, tar::TAR_MAX)?;
+    let (files, mtime_found) = tar::read(&tar)?;
+    let text = files.metadata.strip_suffix(b"\n");
+    let text = text.ok_or_else(|| Error::new(Fault::NotJson, "metadata.json: the newline at the end is missing"))?;
+    json::check_format(text, FORMAT).map_err(|error| error.at("metadata.json"))?;
+    let metadata: Metadata = serde_json::from_slice(text)
+        .map_err(|error| Error::new(Fault::BadMember, format!("metadata.json: {error}")))?;
+    check(files.blob, &metadata)?;
+    if mtime(&metadata)? != mtime_found {
+        return Err(Error::new(Fault::BadTar, "the files are not of the time that metadata.json gives"));
+    }
+    Ok(Capture { blob: Zeroizing::new(files.blob.to_vec()), metadata })
+}
+
+/// What must hold between blob and metadata.
+fn check(blob: &[u8], metadata: &Metadata) -> Result<(), Error> {
+    if metadata.format != FORMAT {
+        return Err(Error::new(Fault::UnknownFormat, format!("metadata.json: the format is not {FORMAT:?}")));
+    }
+    if metadata.backup.size != blob.len() as u64 || metadata.backup.sha256 != Digest::of(blob) {
+        return Err(Error::new(Fault::WrongDigest, "backup.blob is not the file that metadata.json describes"));
+    }
+    Ok(())
+}
+
+fn mtime(metadata: &Metadata) -> Result<u64, Error> {
+    let seconds = metadata.captured_at.timestamp();
+    u64::try_from(seconds).map_err(|_| Error::new(Fault::BadTar, "the capture is from before 1970"))
+}
+
+/// Four lines for whoever finds the file without knowing this program.
+fn readme(metadata: &Metadata) -> String {
+    let Metadata { object, vault, captured_at, .. } = metadata;
+    let flag = if vault.suffix().starts_with("managedhsm.") { "--hsm-name" } else { "--vault-name" };
+    format!(
+        "backup.blob is Azure Key Vault's own backup of the {kind} \"{name}\" of {vault}, all versions, taken {at}.\n\
+         To restore it: az keyvault {kind} restore {flag} {into} --file backup.blob\n\
+         Azure accepts it only in the same subscription and geography, and only where the name is neither live nor soft-deleted.\n\
+         metadata.json has what the backup does not tell: versions, attributes, tags, public keys, policies.\n",
+        kind = object.kind,
+        name = object.name,
+        at = captured_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        into = vault.name(),
+    )
 }

@@ -1,11 +1,21 @@
-//! A log entry and the file that holds it: one line of canonical JSON, an empty line, a signed checkpoint.
+//! A log entry (docs/FORMAT.md section 4.2). The file that holds it is [`LogFile`]. Knows no store and no earlier entry.
+
+mod event;
+mod file;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::format::manifest::{Counts, Status};
+use crate::format::time::seconds;
 use crate::model::{Digest, Object, StorePath, VaultUri};
+
+pub use event::Opaque;
+pub use file::{LOG_FILE_MAX, LogFile};
+
+/// The format that an entry names.
+pub const FORMAT: &str = "akv-archiver/log/1";
 
 /// One entry of a vault's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +30,7 @@ pub struct Entry {
     /// 1 for the first entry; equals the tree size of the checkpoint below it.
     pub sequence: u64,
     /// When it was written, by this machine's clock; whole seconds.
+    #[serde(with = "seconds")]
     pub time: DateTime<Utc>,
     /// SHA-256 of the whole previous log file; absent in the first.
     pub previous: Option<Digest>,
@@ -31,10 +42,8 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// What a log entry records.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-#[serde(deny_unknown_fields)]
+/// What a log entry records; in JSON an object whose `type` is the variant's name.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A snapshot was committed.
     Snapshot(SnapshotRef),
@@ -42,6 +51,8 @@ pub enum Event {
     RestoreIntent(RestoreIntent),
     /// What became of an intent.
     RestoreResult(RestoreResult),
+    /// A type that this program does not know. The chain goes on through it, but what it means is not for us to say.
+    Unknown(Opaque),
 }
 
 /// A committed snapshot.
@@ -68,6 +79,7 @@ pub struct SnapshotRef {
     /// How many of what.
     pub counts: Counts,
     /// When the run began.
+    #[serde(with = "seconds")]
     pub started: DateTime<Utc>,
 }
 

@@ -1,10 +1,20 @@
-//! A manifest: what one snapshot covers. zstd of JSON Lines: a header, then one line per object, ordered by kind and name.
+//! A manifest: what one snapshot covers (docs/FORMAT.md section 5). zstd of JSON Lines: a header, then one line per
+//! object, ordered by kind and name. `check` has the rules that lines keep, `codec` the bytes.
+
+mod check;
+mod codec;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::format::time::{maybe_seconds, seconds};
+pub use codec::{Decoded, Encoded, Limits};
+
 use crate::model::{Digest, Kind, Mode, Name, StorePath, VaultFacts, VaultUri};
+
+/// The format that a manifest's header names.
+pub const FORMAT: &str = "akv-archiver/manifest/1";
 
 /// Line 0 of a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +31,10 @@ pub struct Header {
     /// The vault as Azure Resource Manager described it; absent where that could not be read (a gap says why).
     pub facts: Option<VaultFacts>,
     /// When the run began, by this machine's clock; whole seconds.
+    #[serde(with = "seconds")]
     pub started: DateTime<Utc>,
     /// When the manifest was written.
+    #[serde(with = "seconds")]
     pub finished: DateTime<Utc>,
     /// The program, `akv-archiver 0.1.0`.
     pub tool: String,
@@ -88,7 +100,7 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub enabled: Option<bool>,
     /// When it expires.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
     pub expires: Option<DateTime<Utc>>,
     /// A key's type, such as `RSA-HSM`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -97,7 +109,7 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub thumbprint: Option<String>,
     /// For a soft-deleted object, when the service will purge it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
     pub purge_at: Option<DateTime<Utc>>,
     /// Where the capture is. A live object has this or a gap.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -135,11 +147,12 @@ pub struct CaptureRef {
     /// Length of the sealed bytes.
     pub size: u64,
     /// When the object was captured.
+    #[serde(with = "seconds")]
     pub captured_at: DateTime<Utc>,
     /// Protection as read back before the commit.
     pub mode: Mode,
     /// Until when, as read back before the commit.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
     pub protected_until: Option<DateTime<Utc>>,
     /// Wrapping key of Azure's blob, where its header is readable.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -163,6 +176,6 @@ pub struct Gap {
 pub struct Manifest {
     /// Line 0.
     pub header: Header,
-    /// The objects, ordered by kind and name, live and managed before deleted.
+    /// The objects, ordered by kind, lower-case name, and live or managed before deleted ([`Line::order`]).
     pub lines: Vec<Line>,
 }

@@ -4,6 +4,13 @@
 pub mod archive;
 pub mod capture;
 pub mod entry;
+mod fault;
+pub mod fingerprint;
 pub mod json;
+pub mod jwk;
 pub mod manifest;
 pub mod paths;
+mod time;
+mod zst;
+
+pub use fault::{Error, Fault};

@@ -1,0 +1,199 @@
+//! A log file: an entry's line, an empty line, the signed checkpoint of the log with this entry (docs/FORMAT.md
+//! section 4). Everything that one file can be held to without a second one is checked here.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Entry, Event, FORMAT};
+use crate::format::paths::{ArchivePath, SEQUENCE_MAX};
+use crate::format::{Error, Fault, archive, json};
+use crate::model::{Digest, VaultUri};
+use crate::tlog::{Checkpoint, Frontier, Note, Signer, Verifier, note, tree};
+
+/// The longest log file, in bytes.
+pub const LOG_FILE_MAX: u64 = 16 * 1024 * 1024;
+
+/// A log file whose layout and entry are right. Its signature is not checked before [`LogFile::verify`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogFile {
+    line: Vec<u8>,
+    entry: Entry,
+    note: Vec<u8>,
+}
+
+impl Entry {
+    /// The first entry of a vault's log.
+    pub fn first(archive_id: Uuid, vault: &VaultUri, time: DateTime<Utc>, event: Event) -> Self {
+        Entry {
+            format: FORMAT.to_owned(),
+            archive_id,
+            vault: vault.host().to_owned(),
+            sequence: 1,
+            time,
+            previous: None,
+            frontier: Vec::new(),
+            latest_snapshot: None,
+            event,
+        }
+    }
+}
+
+impl LogFile {
+    /// Writes and signs a file for this entry. The entry must be one that [`LogFile::parse`] accepts.
+    pub fn build(entry: Entry, signer: &Signer) -> Result<Self, Error> {
+        let line = json::write(&entry)?;
+        let vault = check(&entry)?;
+        let tree = tree_with(&entry, &line)?;
+        let origin = archive::origin(entry.archive_id, &vault);
+        let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
+        let file = LogFile { line, entry, note: checkpoint.sign(signer)?.into_bytes() };
+        bounded(file.line.len() + file.note.len() + 2)?;
+        Ok(file)
+    }
+
+    /// Parses a file. Says nothing about who signed it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        bounded(bytes.len())?;
+        let layout = |what: &str| Error::new(Fault::LogLayout, format!("the log file {what}"));
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| layout("has no line"))?;
+        let (line, rest) = bytes.split_at_checked(end).ok_or_else(|| layout("has no line"))?;
+        let note = rest.strip_prefix(b"\n\n").ok_or_else(|| layout("has no empty line after its entry"))?;
+        let entry: Entry = json::read_format(line, FORMAT).map_err(|error| error.at("entry"))?;
+        check(&entry).map_err(|error| error.at("entry"))?;
+        Note::parse(note)?;
+        Ok(LogFile { line: line.to_vec(), entry, note: note.to_vec() })
+    }
+
+    /// Checks the signature against pinned keys, and that what is signed is the log with this entry: its origin, its
+    /// size and its root. Returns the checkpoint.
+    pub fn verify(&self, known: &[Verifier]) -> Result<Checkpoint, Error> {
+        let checkpoint = Checkpoint::open(&self.note, known)?;
+        let vault = check(&self.entry)?;
+        let origin = archive::origin(self.entry.archive_id, &vault);
+        if checkpoint.origin != origin {
+            let detail = format!("the checkpoint is of {:?}, the entry of {origin:?}", checkpoint.origin);
+            return Err(Error::new(Fault::WrongOrigin, detail));
+        }
+        let tree = tree_with(&self.entry, &self.line)?;
+        if checkpoint.size != tree.size() {
+            let detail = format!("the checkpoint has size {}, the entry number {}", checkpoint.size, tree.size());
+            return Err(Error::new(Fault::WrongSize, detail));
+        }
+        if checkpoint.root != tree.root() {
+            return Err(Error::new(Fault::WrongRoot, "the checkpoint's root is not that of the log with this entry"));
+        }
+        Ok(checkpoint)
+    }
+
+    /// The entry that follows this one.
+    pub fn successor(&self, time: DateTime<Utc>, event: Event) -> Result<Entry, Error> {
+        let latest_snapshot = match &self.entry.event {
+            Event::Snapshot(snapshot) => Some(snapshot.clone()),
+            _ => self.entry.latest_snapshot.clone(),
+        };
+        Ok(Entry {
+            format: FORMAT.to_owned(),
+            archive_id: self.entry.archive_id,
+            vault: self.entry.vault.clone(),
+            sequence: self.entry.sequence + 1,
+            time,
+            previous: Some(self.digest()),
+            frontier: self.tree()?.hashes().to_vec(),
+            latest_snapshot,
+            event,
+        })
+    }
+
+    /// The entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The entry's line without its newline: what the tree's leaf is made of.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// The signed note.
+    pub fn note(&self) -> &[u8] {
+        &self.note
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> Vec<u8> {
+        [self.line.as_slice(), b"\n\n", &self.note].concat()
+    }
+
+    /// The whole file's digest: the next entry's `previous`.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes())
+    }
+
+    /// The hash of this entry's leaf.
+    pub fn leaf(&self) -> Digest {
+        tree::leaf(&self.line)
+    }
+
+    /// The tree up to and with this entry, by what the entry itself says of the entries before it.
+    pub fn tree(&self) -> Result<Frontier, Error> {
+        tree_with(&self.entry, &self.line)
+    }
+}
+
+fn tree_with(entry: &Entry, line: &[u8]) -> Result<Frontier, Error> {
+    let mut tree = Frontier::new(entry.sequence.saturating_sub(1), entry.frontier.clone())?;
+    tree.push(tree::leaf(line));
+    Ok(tree)
+}
+
+fn bounded(length: usize) -> Result<(), Error> {
+    let fits = length as u64 <= LOG_FILE_MAX;
+    fits.then_some(())
+        .ok_or_else(|| Error::new(Fault::TooLarge, format!("the log file has {length} bytes, more than {LOG_FILE_MAX}")))
+}
+
+/// What the members of one entry must say of each other. Returns the vault.
+fn check(entry: &Entry) -> Result<VaultUri, Error> {
+    let chain = |what: String| Error::new(Fault::BadChain, what);
+    let number = entry.sequence;
+    let vault = VaultUri::parse(&format!("https://{}", entry.vault)).filter(|vault| vault.host() == entry.vault);
+    let vault = vault.ok_or_else(|| Error::new(Fault::BadMember, "the vault is not a host name"))?;
+    if entry.format != FORMAT {
+        return Err(Error::new(Fault::UnknownFormat, format!("the format is not {FORMAT:?}")));
+    }
+    if !(1..=SEQUENCE_MAX).contains(&number) {
+        return Err(chain(format!("there is no sequence number {number}")));
+    }
+    if entry.previous.is_none() != (number == 1) {
+        return Err(chain(format!("entry {number} must {}name a previous file", if number == 1 { "not " } else { "" })));
+    }
+    Frontier::new(number - 1, entry.frontier.clone()).map_err(|error| chain(error.detail))?;
+    if let Some(latest) = &entry.latest_snapshot {
+        if latest.sequence >= number {
+            return Err(chain(format!("entry {number} names snapshot {} as one before it", latest.sequence)));
+        }
+        check_manifest_path(latest, &vault)?;
+    }
+    match &entry.event {
+        Event::Snapshot(snapshot) if snapshot.sequence != number => {
+            Err(chain(format!("the snapshot in entry {number} says it is in entry {}", snapshot.sequence)))
+        }
+        Event::Snapshot(snapshot) => check_manifest_path(snapshot, &vault),
+        Event::RestoreResult(result) if result.intent == 0 || result.intent >= number => {
+            Err(chain(format!("the result in entry {number} is of an intent in entry {}", result.intent)))
+        }
+        _ => Ok(()),
+    }?;
+    Ok(vault)
+}
+
+/// A manifest's path names its digest, and so the two must agree.
+fn check_manifest_path(snapshot: &super::SnapshotRef, of: &VaultUri) -> Result<(), Error> {
+    match ArchivePath::parse(&snapshot.manifest) {
+        Some(ArchivePath::Manifest { vault, sha256, .. }) if vault == *of && sha256 == snapshot.sha256 => Ok(()),
+        _ => Err(Error::new(Fault::BadPath, format!("{} is not the path of this manifest", snapshot.manifest))),
+    }
+}
+
+/// The longest note is far shorter than the longest file; a file that fits has room for both.
+const _: () = assert!((note::NOTE_MAX as u64) < LOG_FILE_MAX);
