@@ -1,1 +1,4 @@
 //! The whole suite, one binary.
+
+mod conformance;
+mod support;

@@ -4,6 +4,9 @@
 //! There is no delete and no overwrite, by design: what a job cannot say, it cannot do by mistake. A store knows paths
 //! and bytes, and nothing of what they mean.
 
+pub mod directory;
+pub mod memory;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -111,7 +114,7 @@ pub enum Worm {
 pub enum Condition {
     /// Nothing at that path or version; or no such container or directory.
     NotFound,
-    /// The path is taken, with other bytes.
+    /// The path is taken; by other bytes, or by the same ones from another attempt.
     Exists,
     /// A permission is missing.
     Denied,

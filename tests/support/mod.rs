@@ -1,0 +1,3 @@
+//! What several suites need: doors that misbehave on demand.
+
+pub(crate) mod faulty;
