@@ -8,6 +8,7 @@
 pub mod ambient;
 pub mod error;
 pub mod model;
+pub mod progress;
 pub mod tlog;
 
 pub mod format;

@@ -1,1 +1,10 @@
-//! To come.
+//! Taking captures: sweep the lists, plan what to take, fetch it whole. Knows vaults and formats; knows no store, no
+//! encryption and no log: what comes out is handed on.
+
+mod fetch;
+mod plan;
+mod sweep;
+
+pub use fetch::{Fetched, fetch, versions_fingerprint};
+pub use plan::{Plan, Policy, Task, plan};
+pub use sweep::{Sweep, Swept, sweep};

@@ -124,8 +124,8 @@ impl BackupFacts {
 pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
     let Capture { blob, metadata } = capture;
     check(blob, metadata)?;
-    let text = serde_json::to_vec(metadata)
-        .map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
+    let text =
+        serde_json::to_vec(metadata).map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
     let text = [text.as_slice(), b"\n"].concat();
     let tar = tar::write(&tar::Files { blob, metadata: &text, readme: readme(metadata).as_bytes() }, mtime(metadata)?)?;
     Ok(Zeroizing::new(zst::compress(&tar)?))

@@ -40,6 +40,9 @@ pub struct Header {
     pub tool: String,
     /// Whether every object has a capture.
     pub status: Status,
+    /// When the versions of unchanged objects were last compared, by this run or an earlier one.
+    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
+    pub full_at: Option<DateTime<Utc>>,
     /// The policy's text in canonical JSON, digested.
     pub policy_sha256: Digest,
     /// How many of what.
@@ -93,6 +96,10 @@ pub struct Line {
     /// The current version's id, where known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub current: Option<String>,
+    /// Digest over the fingerprints of the versions list's items, in order of version id; equal means that no version
+    /// changed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub versions_fingerprint: Option<Digest>,
     /// How many versions the capture holds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub versions: Option<u64>,

@@ -1,1 +1,12 @@
-//! To come.
+//! One file per use case: what is wired to what. A job gets doors, keys, time and a place to report progress; it gives
+//! back a value. Nothing here prints, and nothing here knows Azure or the settings file.
+
+pub mod doctor;
+pub mod history;
+pub mod init;
+pub mod protection;
+pub mod restore;
+pub mod snapshot;
+
+/// The program and its version, as written into manifests and captures.
+pub const TOOL: &str = concat!("akv-archiver ", env!("CARGO_PKG_VERSION"));

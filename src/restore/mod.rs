@@ -1,1 +1,12 @@
-//! To come.
+//! Bringing objects back: look at the name slots, plan, carry out. The plan is a pure, printable value; carrying it out
+//! is dull. Knows vaults, formats and the log; knows no Azure SDK and no settings.
+
+pub mod execute;
+pub mod plan;
+pub mod slot;
+pub mod source;
+
+pub use execute::{Applied, apply};
+pub use plan::{Action, Plan, Step, plan};
+pub use slot::{Slot, observe};
+pub use source::Source;

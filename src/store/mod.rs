@@ -11,7 +11,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 
 use crate::error;
@@ -96,6 +96,25 @@ pub struct Guard {
     pub days: Option<u32>,
     /// Whether a legal hold covers the whole store.
     pub legal_hold: bool,
+}
+
+impl Guard {
+    /// A store that protects nothing.
+    pub const NONE: Guard = Guard { worm: Worm::None, lock: None, days: None, legal_hold: false };
+
+    /// How a listed version is protected, all told. A version-level policy shows in the listing; a container-level one
+    /// does not, and reaches from the version's creation. A lock that may not be read does not count.
+    pub fn covers(&self, listed: &Listed) -> Protection {
+        let legal_hold = self.legal_hold || listed.protection.legal_hold;
+        match self.worm {
+            Worm::ContainerLevel => Protection {
+                mode: self.lock.unwrap_or(Mode::Unlocked),
+                until: self.days.map(|days| listed.created + TimeDelta::days(i64::from(days))),
+                legal_hold,
+            },
+            Worm::VersionLevel | Worm::None => Protection { legal_hold, ..listed.protection },
+        }
+    }
 }
 
 /// Azure's two mechanisms for write-once storage, and none (`azure.md` §7.1).

@@ -148,8 +148,9 @@ fn tree_with(entry: &Entry, line: &[u8]) -> Result<Frontier, Error> {
 
 fn bounded(length: usize) -> Result<(), Error> {
     let fits = length as u64 <= LOG_FILE_MAX;
-    fits.then_some(())
-        .ok_or_else(|| Error::new(Fault::TooLarge, format!("the log file has {length} bytes, more than {LOG_FILE_MAX}")))
+    fits.then_some(()).ok_or_else(|| {
+        Error::new(Fault::TooLarge, format!("the log file has {length} bytes, more than {LOG_FILE_MAX}"))
+    })
 }
 
 /// What the members of one entry must say of each other. Returns the vault.
@@ -165,7 +166,10 @@ fn check(entry: &Entry) -> Result<VaultUri, Error> {
         return Err(chain(format!("there is no sequence number {number}")));
     }
     if entry.previous.is_none() != (number == 1) {
-        return Err(chain(format!("entry {number} must {}name a previous file", if number == 1 { "not " } else { "" })));
+        return Err(chain(format!(
+            "entry {number} must {}name a previous file",
+            if number == 1 { "not " } else { "" }
+        )));
     }
     Frontier::new(number - 1, entry.frontier.clone()).map_err(|error| chain(error.detail))?;
     if let Some(latest) = &entry.latest_snapshot {

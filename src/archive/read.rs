@@ -1,0 +1,162 @@
+//! Reading an archive: its identity, the head of a log, entries, manifests, sealed captures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::archive::{ARCHIVE_MAX, Archive};
+use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
+use crate::format::manifest::{CaptureRef, Limits, Manifest};
+use crate::format::paths::{self, ArchivePath};
+use crate::model::{Digest, StorePath, VaultUri};
+use crate::store::{self, Condition, Listed};
+use crate::tlog::Verifier;
+
+/// An archive, opened for reading.
+pub struct Reader<'a> {
+    store: &'a dyn store::Read,
+    verifiers: &'a [Verifier],
+    archive: Archive,
+}
+
+/// The newest snapshot up to and including a log file's entry.
+pub fn latest_snapshot(file: &LogFile) -> Option<&SnapshotRef> {
+    match &file.entry().event {
+        Event::Snapshot(snapshot) => Some(snapshot),
+        _ => file.entry().latest_snapshot.as_ref(),
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Opens the archive in `store`; `verifiers` are the pinned keys that may have signed its logs.
+    pub async fn open(store: &'a dyn store::Read, verifiers: &'a [Verifier]) -> Result<Reader<'a>> {
+        let doing = || format!("couldn't open the archive in {}", store.describe());
+        let path = paths::archive()?;
+        let Some(listed) = oldest_of(store, &path).await.context(doing())? else {
+            return Err(Error::new(Kind::NotFound, format!("{}: there is no {path}", doing()))
+                .hint("`akv-archiver init` creates an archive; is this the right container or directory?"));
+        };
+        let bytes = store.get(&path, listed.version.as_deref(), ARCHIVE_MAX).await.context(doing())?;
+        let archive = Archive::decode(&bytes).map_err(|e| at(&path, e)).context(doing())?;
+        Ok(Reader { store, verifiers, archive })
+    }
+
+    /// What the archive is.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The vaults that have a log.
+    pub async fn vaults(&self) -> Result<Vec<VaultUri>> {
+        let mut vaults = BTreeSet::new();
+        let mut list = self.store.list("vaults/");
+        while let Some(listed) = list.next().await {
+            if let Ok(Some(ArchivePath::Log { vault, .. })) = listed?.path.map(|path| ArchivePath::parse(&path)) {
+                vaults.insert(vault);
+            }
+        }
+        Ok(vaults.into_iter().collect())
+    }
+
+    /// The sequence numbers of a vault's log with the version that counts: the oldest.
+    async fn sequences(&self, vault: &VaultUri) -> Result<BTreeMap<u64, Option<String>>> {
+        let mut found = BTreeMap::new();
+        let prefix = paths::log_prefix(vault);
+        let mut list = self.store.list(&prefix);
+        while let Some(listed) = list.next().await {
+            let Listed { path: Ok(path), version, .. } = listed? else { continue };
+            if let Some(ArchivePath::Log { sequence, .. }) = ArchivePath::parse(&path) {
+                found.entry(sequence).or_insert(version);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The head of a vault's log; `None` for a vault that was never archived.
+    ///
+    /// One list of the log, and one read. A head whose signature, origin or tree does not hold is `Tampered`: nothing
+    /// may be appended to it.
+    pub async fn head(&self, vault: &VaultUri) -> Result<Option<LogFile>> {
+        let sequences = self.sequences(vault).await?;
+        let Some((sequence, version)) = sequences.last_key_value() else { return Ok(None) };
+        self.log_file(vault, *sequence, version.as_deref()).await.map(Some)
+    }
+
+    async fn log_file(&self, vault: &VaultUri, sequence: u64, version: Option<&str>) -> Result<LogFile> {
+        let path = paths::log(vault, sequence)?;
+        let bytes = self.store.get(&path, version, LOG_FILE_MAX).await.context("couldn't read the log")?;
+        let file = LogFile::parse(&bytes).map_err(|e| at(&path, e))?;
+        file.verify(self.verifiers).map_err(|e| {
+            at(&path, e).hint(
+                "do not go on before somebody has looked: either it was signed with a key that `archive.verifiers` does not \
+                 list, or somebody forged it",
+            )
+        })?;
+        let entry = file.entry();
+        if entry.sequence != sequence || entry.vault != vault.host() || entry.archive_id != self.archive.archive_id {
+            return Err(tampered(&path, "it is the log file of another place, vault or archive"));
+        }
+        Ok(file)
+    }
+
+    /// Every entry of a vault's log, oldest first, each with its signature checked.
+    pub async fn entries(&self, vault: &VaultUri) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for (sequence, version) in self.sequences(vault).await? {
+            entries.push(self.log_file(vault, sequence, version.as_deref()).await?.entry().clone());
+        }
+        Ok(entries)
+    }
+
+    /// The manifest of a snapshot, checked against the digest and the root in its log entry.
+    pub async fn manifest(&self, snapshot: &SnapshotRef) -> Result<Manifest> {
+        let path = &snapshot.manifest;
+        let bytes = self.fetch(path, snapshot.version.as_deref(), snapshot.size, &snapshot.sha256).await?;
+        let decoded = Manifest::decode(&bytes, &Limits::default()).map_err(|e| at(path, e))?;
+        match decoded.root == snapshot.root {
+            true => Ok(decoded.manifest),
+            false => Err(tampered(path, "its lines do not lead to the root in the log")),
+        }
+    }
+
+    /// A sealed capture, checked against the digest in its manifest line.
+    pub async fn sealed(&self, capture: &CaptureRef) -> Result<Bytes> {
+        self.fetch(&capture.path, capture.version.as_deref(), capture.size, &capture.sha256).await
+    }
+
+    async fn fetch(&self, path: &StorePath, version: Option<&str>, size: u64, sha256: &Digest) -> Result<Bytes> {
+        let bytes = match self.store.get(path, version, size).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.condition == Condition::NotFound => {
+                return Err(tampered(path, "the log names it, and it is not there"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match Digest::of(&bytes) == *sha256 {
+            true => Ok(bytes),
+            false => Err(tampered(path, "its SHA-256 is not the one in the log")),
+        }
+    }
+}
+
+/// The oldest version of a path, which is the archive, whatever somebody put over it since.
+pub async fn oldest_of(store: &dyn store::Read, path: &StorePath) -> Result<Option<Listed>, store::Error> {
+    let mut list = store.list(path.as_str());
+    while let Some(listed) = list.next().await {
+        let listed = listed?;
+        if listed.path.as_ref() == Ok(path) {
+            return Ok(Some(listed));
+        }
+    }
+    Ok(None)
+}
+
+fn at(path: &StorePath, error: impl Into<Error>) -> Error {
+    error.into().context(path)
+}
+
+fn tampered(path: &StorePath, what: &str) -> Error {
+    Error::new(Kind::Tampered, format!("{path}: {what}")).hint("`akv-archiver verify` tells what else does not hold")
+}

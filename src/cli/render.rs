@@ -1,0 +1,226 @@
+//! Results as people read them: one screen each, the important line first.
+
+use chrono::{DateTime, Utc};
+
+use super::table::table;
+use crate::jobs::doctor::{Check, Verdict};
+use crate::jobs::history::{Capture, Listed, Snapshot};
+use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
+use crate::model::Mode;
+use crate::restore::{Action, Applied, Plan};
+use crate::verify::{Report as VerifyReport, Severity, Status};
+
+/// Findings and gaps shown before "… and N more".
+const SHOWN: usize = 20;
+
+/// A time to the minute.
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
+}
+
+fn maybe<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A snapshot, in a few lines.
+pub fn snapshot(report: &SnapshotReport) -> String {
+    let host = report.vault.trim_start_matches("https://");
+    let mut text = match (report.status, report.sequence) {
+        (Outcome::Failed, _) | (_, None) => {
+            format!("{host}: failed: {}\n", report.error.as_deref().unwrap_or("nothing was committed"))
+        }
+        (status, Some(sequence)) => {
+            let word = if status == Outcome::Complete { "complete" } else { "PARTIAL" };
+            let objects = &report.objects;
+            format!(
+                "{host}: snapshot {sequence} {word}: {} seen, {} captured, {} unchanged, {} in {:.1} s with {}\n",
+                plural(objects.seen, "object", "objects"),
+                objects.captured,
+                objects.reused,
+                plural(objects.gaps, "gap", "gaps"),
+                report.seconds,
+                plural(report.requests, "request", "requests"),
+            )
+        }
+    };
+    for gap in report.gaps.iter().take(SHOWN) {
+        text.push_str(&format!("  gap {}: {}\n", gap.code, gap.detail));
+    }
+    if report.gaps.len() > SHOWN {
+        let codes: Vec<String> =
+            gap_codes(&report.gaps).iter().map(|(code, count)| format!("{count} {code}")).collect();
+        text.push_str(&format!("  … {} gaps in all: {}\n", report.gaps.len(), codes.join(", ")));
+    }
+    for warning in &report.warnings {
+        text.push_str(&format!("  warning: {warning}\n"));
+    }
+    if report.interrupted {
+        text.push_str("  interrupted: what was done is committed; run again to go on\n");
+    }
+    text
+}
+
+/// The verdict, what was looked at, then what does not hold.
+pub fn verify(report: &VerifyReport) -> String {
+    let checked = &report.checked;
+    let verdict = match report.status {
+        Status::Ok => "ok",
+        Status::Noncompliant => "NONCOMPLIANT",
+        Status::Tampered => "TAMPERED",
+    };
+    let until = checked
+        .protected_until
+        .map_or_else(String::new, |at| format!("; the newest snapshots are locked until {} at least", time(at)));
+    let mut text = format!(
+        "{verdict}: {}, {}, {}, {} in {}{until}\n",
+        plural(checked.vaults, "vault", "vaults"),
+        plural(checked.entries, "log entry", "log entries"),
+        plural(checked.snapshots, "snapshot", "snapshots"),
+        plural(checked.captures, "capture", "captures"),
+        plural(checked.files, "file", "files"),
+    );
+    for finding in report.findings.iter().take(SHOWN) {
+        let severity = match finding.severity {
+            Severity::Note => "note",
+            Severity::Noncompliant => "noncompliant",
+            Severity::Tampered => "tampered",
+        };
+        let place = if finding.path.is_empty() { String::new() } else { format!(" {}", finding.path) };
+        text.push_str(&format!("  {severity} {}{place}: {}\n", finding.code.name(), finding.detail));
+    }
+    if report.findings.len() > SHOWN {
+        text.push_str(&format!("  … and {} more; --output json shows all\n", report.findings.len() - SHOWN));
+    }
+    text
+}
+
+/// One line a check, the fix below it.
+pub fn doctor(checks: &[Check]) -> String {
+    let mut text = String::new();
+    let width = checks
+        .iter()
+        .map(|check| check.subject.chars().count() + check.check.chars().count() + 2)
+        .max()
+        .unwrap_or_default();
+    for check in checks {
+        let mark = match check.verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Warn => "WARN",
+            Verdict::Fail => "FAIL",
+        };
+        let name = format!("{}: {}", check.subject, check.check);
+        text.push_str(&format!("{mark} {name:<width$}  {}\n", check.detail));
+        if let Some(fix) = &check.fix {
+            text.push_str(&format!("     hint: {fix}\n"));
+        }
+    }
+    text
+}
+
+/// Snapshots, the newest first.
+pub fn snapshots(snapshots: &[Snapshot]) -> String {
+    let rows: Vec<[String; 8]> = snapshots
+        .iter()
+        .map(|s| {
+            let status = format!("{:?}", s.status).to_lowercase();
+            let [seen, captured, reused, gaps] = [s.seen, s.captured, s.reused, s.gaps].map(|n| n.to_string());
+            [s.vault.clone(), s.sequence.to_string(), time(s.started), status, seen, captured, reused, gaps]
+        })
+        .collect();
+    table(["vault", "snapshot", "started (UTC)", "status", "objects", "captured", "unchanged", "gaps"], &rows)
+}
+
+fn protection(mode: Option<Mode>, until: Option<DateTime<Utc>>) -> String {
+    match (mode, until) {
+        (None, _) => "-".into(),
+        (Some(Mode::None), _) => "none".into(),
+        (Some(mode), until) => format!(
+            "{} {}",
+            format!("{mode:?}").to_lowercase(),
+            until.map_or_else(String::new, |at| format!("until {}", time(at)))
+        ),
+    }
+}
+
+/// Objects of the newest snapshots.
+pub fn objects(listed: &[Listed]) -> String {
+    let rows: Vec<[String; 6]> = listed
+        .iter()
+        .map(|l| {
+            let state = match &l.gap {
+                Some(gap) => format!("gap: {gap}"),
+                None => format!("{:?}", l.state).to_lowercase(),
+            };
+            [
+                l.vault.clone(),
+                l.object.clone(),
+                state,
+                maybe(l.versions, |n| n.to_string()),
+                maybe(l.captured_at, time),
+                protection(l.protection, l.protected_until),
+            ]
+        })
+        .collect();
+    table(["vault", "object", "state", "versions", "captured (UTC)", "protected"], &rows)
+}
+
+/// Captures of one object, the newest first.
+pub fn captures(captures: &[Capture]) -> String {
+    let rows: Vec<[String; 5]> = captures
+        .iter()
+        .map(|c| {
+            [
+                c.snapshot.to_string(),
+                time(c.captured_at),
+                maybe(c.versions, |n| n.to_string()),
+                maybe(c.current.clone(), |id| id),
+                protection(Some(c.protection), c.protected_until),
+            ]
+        })
+        .collect();
+    table(["snapshot", "captured (UTC)", "versions", "newest version", "protected"], &rows)
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Restore => "restore",
+        Action::Recover => "recover",
+        Action::Nothing => "nothing",
+        Action::Wait => "wait",
+        Action::Refused => "REFUSED",
+    }
+}
+
+/// A plan that a tired person understands.
+pub fn plan(plan: &Plan) -> String {
+    let rows: Vec<[String; 3]> = plan
+        .steps
+        .iter()
+        .map(|step| [step.object.to_string(), action(step.action).to_owned(), step.reason.clone()])
+        .collect();
+    let mut text = format!("Into {}, from snapshots of {}:\n", plan.target.host(), plan.source.host());
+    text.push_str(&table(["object", "action", "why"], &rows));
+    for step in plan.steps.iter().filter(|step| !step.alternatives.is_empty()) {
+        text.push_str(&format!("{} instead:\n", step.object));
+        for alternative in &step.alternatives {
+            text.push_str(&format!("  - {alternative}\n"));
+        }
+    }
+    text
+}
+
+/// What became of a plan.
+pub fn applied(applied: &Applied) -> String {
+    let mut text = String::new();
+    for step in &applied.steps {
+        text.push_str(&format!("{}: {}: {}\n", step.object, step.result, step.detail));
+        for difference in &step.differences {
+            text.push_str(&format!("  difference: {difference}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,306 @@
+//! The doctor: asks every door whether tonight's job would get through, and says what to do where it would not. Changes
+//! nothing: where a permission can only be seen by using it, it is used on something that cannot succeed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+use serde::Serialize;
+
+use super::protection::Demand;
+use crate::ambient::Ambient;
+use crate::error::{self, Kind};
+use crate::model::{Kind as ObjectKind, Mode, Name, Object, StorePath, VaultFacts};
+use crate::store::{self, Guard, Worm};
+use crate::tlog::{Signer, Verifier};
+use crate::vault::{self, Condition, Item, Listing};
+
+/// Clocks may differ by so much before a person should know. Tokens and signatures tolerate about five minutes.
+const SKEW_MAX: TimeDelta = TimeDelta::seconds(60);
+
+/// Microsoft's default, and the longest: what we recommend.
+const RETENTION_DAYS: u32 = 90;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// The job runs, but somebody should look.
+    Warn,
+    /// The job would fail.
+    Fail,
+}
+
+/// One check: one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was asked about: a vault's name, `archive`, `keys`.
+    pub subject: String,
+    /// What was checked.
+    pub check: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// The kind of the failure, which decides the exit code.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
+}
+
+impl Check {
+    /// A check that found things as they should be.
+    pub fn ok(subject: &str, check: &str, detail: impl Into<String>) -> Self {
+        Check {
+            subject: subject.into(),
+            check: check.into(),
+            verdict: Verdict::Ok,
+            detail: detail.into(),
+            fix: None,
+            kind: None,
+        }
+    }
+
+    /// A check that found something to look at.
+    pub fn warn(subject: &str, check: &str, detail: impl Into<String>, fix: &str) -> Self {
+        Check { verdict: Verdict::Warn, fix: Some(fix.into()), ..Check::ok(subject, check, detail) }
+    }
+
+    /// A check that failed.
+    pub fn fail(subject: &str, check: &str, error: impl Into<error::Error>) -> Self {
+        let error = error.into();
+        Check {
+            verdict: Verdict::Fail,
+            fix: error.hint_text().map(str::to_owned),
+            kind: Some(error.kind()),
+            ..Check::ok(subject, check, error.message())
+        }
+    }
+}
+
+/// Checks one vault: the lists, the backups, the clock, what the management plane says.
+pub async fn check_vault(
+    name: &str,
+    vault: &dyn vault::Read,
+    facts: Option<&dyn vault::Facts>,
+    ambient: &Ambient,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut date = None;
+    for kind in ObjectKind::ALL {
+        let what = format!("list {}", kind.plural());
+        match first_page(vault, kind).await {
+            Ok(exchange) => {
+                date = exchange.and_then(|exchange| exchange.date).or(date);
+                checks.push(Check::ok(name, &what, "allowed"));
+            }
+            Err(error) => {
+                let hopeless = matches!(error.condition, Condition::Unresolved | Condition::Unavailable);
+                checks.push(Check::fail(name, &what, error));
+                if hopeless {
+                    return checks;
+                }
+            }
+        }
+    }
+    for kind in ObjectKind::ALL {
+        checks.push(check_backup(name, vault, kind, ambient).await);
+    }
+    checks.push(check_rotation(name, vault, ambient).await);
+    checks.extend(date.map(|date| check_clock(name, date, ambient.now())));
+    checks.extend(check_facts(name, vault, facts).await);
+    checks
+}
+
+async fn first_page(vault: &dyn vault::Read, kind: ObjectKind) -> Result<Option<vault::Exchange>, vault::Error> {
+    match vault.list(Listing::Live(kind)).next().await {
+        Some(page) => page.map(|page| Some(page.exchange)),
+        None => Ok(None),
+    }
+}
+
+/// A name that no object has: whether we may back it up shows in the answer, 404 or 403.
+fn nobody(ambient: &Ambient) -> Option<Name> {
+    Name::parse(&format!("akv-archiver-doctor-{}", crate::model::hex(&ambient.bytes::<8>())))
+}
+
+async fn check_backup(subject: &str, vault: &dyn vault::Read, kind: ObjectKind, ambient: &Ambient) -> Check {
+    let what = format!("back up {}", kind.plural());
+    let Some(name) = nobody(ambient) else { return Check::ok(subject, &what, "not checked") };
+    match vault.backup(&Object::new(kind, name)).await {
+        Err(error) if error.condition == Condition::NotFound => Check::ok(subject, &what, "allowed"),
+        Err(error) => Check::fail(subject, &what, error),
+        Ok(_) => Check::ok(subject, &what, "allowed"),
+    }
+}
+
+async fn check_rotation(subject: &str, vault: &dyn vault::Read, ambient: &Ambient) -> Check {
+    let what = "read rotation policies";
+    let Some(name) = nobody(ambient) else { return Check::ok(subject, what, "not checked") };
+    match vault.get(Item::RotationPolicy(name)).await {
+        Err(error) if error.condition == Condition::Denied => Check::warn(
+            subject,
+            what,
+            "denied: a key's rotation policy is not archived",
+            "grant Microsoft.KeyVault/vaults/keyrotationpolicies/read (policies/roles/snapshot-reader.json)",
+        ),
+        _ => Check::ok(subject, what, "allowed"),
+    }
+}
+
+fn check_clock(subject: &str, theirs: DateTime<Utc>, ours: DateTime<Utc>) -> Check {
+    let skew = ours - theirs;
+    let seconds = skew.num_seconds();
+    match skew.abs() <= SKEW_MAX {
+        true => Check::ok(subject, "clock", format!("{seconds} s from the service's")),
+        false => {
+            Check::warn(subject, "clock", format!("{seconds} s from the service's"), "synchronise this machine's clock")
+        }
+    }
+}
+
+async fn check_facts(subject: &str, vault: &dyn vault::Read, facts: Option<&dyn vault::Facts>) -> Vec<Check> {
+    let Some(door) = facts else { return Vec::new() };
+    match door.facts(vault.uri()).await {
+        Ok(facts) => judge_facts(subject, &facts),
+        Err(error) => {
+            let fix = error
+                .hint
+                .clone()
+                .unwrap_or_else(|| "grant Microsoft.KeyVault/vaults/read (policies/roles/snapshot-reader.json)".into());
+            vec![Check::warn(
+                subject,
+                "vault facts",
+                format!("could not be read, so manifests lack them: {error}"),
+                &fix,
+            )]
+        }
+    }
+}
+
+fn judge_facts(subject: &str, facts: &VaultFacts) -> Vec<Check> {
+    let geography = facts.place.geography.as_ref().map_or_else(|| "geography unknown".to_owned(), ToString::to_string);
+    let place =
+        format!("{} in {} ({geography}), subscription {}", facts.sku, facts.place.location, facts.place.subscription);
+    let days = facts.soft_delete.retention_days;
+    let retention = match days >= RETENTION_DAYS {
+        true => Check::ok(subject, "soft delete", format!("{days} days")),
+        false => Check::warn(
+            subject,
+            "soft delete",
+            format!("{days} days, and this cannot be changed after creation"),
+            "a deleted object is gone for recovery after that: keep snapshots more frequent than that",
+        ),
+    };
+    let purge = match facts.soft_delete.purge_protection {
+        true => Check::ok(subject, "purge protection", "on"),
+        false => Check::warn(
+            subject,
+            "purge protection",
+            "off: whoever may purge can destroy an object at once",
+            "az keyvault update --name NAME --enable-purge-protection true",
+        ),
+    };
+    vec![Check::ok(subject, "place", place), retention, purge]
+}
+
+/// Checks the archive's store: reachable, protected, ours to add to.
+///
+/// `probe` is a file that exists, with its bytes: creating it again must fail because it is there, not for lack of a
+/// permission.
+pub async fn check_store(
+    store: &dyn store::Append,
+    demand: Demand,
+    probe: Option<(StorePath, bytes::Bytes)>,
+) -> Vec<Check> {
+    const SUBJECT: &str = "archive";
+    let guard = match store.guard().await {
+        Ok(guard) => guard,
+        Err(error) => return vec![Check::fail(SUBJECT, "reach", error)],
+    };
+    let mut checks = vec![Check::ok(SUBJECT, "reach", store.describe()), check_guard(SUBJECT, store, &guard, demand)];
+    if let Some((path, bytes)) = probe {
+        checks.push(match store.create(&path, bytes).await {
+            Err(error) if error.condition == store::Condition::Exists => {
+                Check::ok(SUBJECT, "add files", "allowed, and overwriting is refused")
+            }
+            Err(error) => Check::fail(SUBJECT, "add files", error),
+            Ok(_) => Check::warn(
+                SUBJECT,
+                "add files",
+                format!("{path} could be created twice: the store does not honour write-once"),
+                "use a store that honours If-None-Match",
+            ),
+        });
+    }
+    checks
+}
+
+fn check_guard(subject: &str, store: &dyn store::Read, guard: &Guard, demand: Demand) -> Check {
+    let what = "write-once";
+    let days = guard.days.map_or_else(String::new, |days| format!(", {days} days"));
+    match (guard.worm, guard.lock) {
+        (Worm::None, _) if demand == Demand::Optional => Check::warn(
+            subject,
+            what,
+            format!("{} protects nothing, as the settings allow", store.describe()),
+            "use a container with a locked immutability policy",
+        ),
+        (Worm::None, _) => Check::fail(
+            subject,
+            what,
+            error::Error::new(Kind::Noncompliant, format!("{} has no immutability policy", store.describe())).hint(
+                "give the container a time-based retention policy and lock it, or set archive.worm = \"optional\"",
+            ),
+        ),
+        (worm, Some(Mode::Locked)) => Check::ok(subject, what, format!("{}, locked{days}", level(worm))),
+        (worm, Some(_)) => Check::warn(
+            subject,
+            what,
+            format!("{}, not locked{days}: its administrator can delete the policy", level(worm)),
+            "prove a restore, then lock the policy (it can only be extended after that)",
+        ),
+        (worm, None) => Check::warn(
+            subject,
+            what,
+            format!("{}; whether it is locked could not be read", level(worm)),
+            "grant Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/read (policies/roles/archive-reader.json)",
+        ),
+    }
+}
+
+fn level(worm: Worm) -> &'static str {
+    match worm {
+        Worm::None => "none",
+        Worm::ContainerLevel => "container-level policy",
+        Worm::VersionLevel => "version-level policy",
+    }
+}
+
+/// Checks the keys: who can open captures, who signs, and whether that signer is pinned.
+pub fn check_keys(recipients: usize, signer: Option<&Signer>, verifiers: &[Verifier]) -> Vec<Check> {
+    const SUBJECT: &str = "keys";
+    let readers = match recipients {
+        1 => Check::warn(
+            SUBJECT,
+            "recipients",
+            "one: whoever loses that identity loses the archive",
+            "add a second recipient, kept elsewhere, to archive.recipients",
+        ),
+        n => Check::ok(SUBJECT, "recipients", n.to_string()),
+    };
+    let Some(signer) = signer else { return vec![readers] };
+    let pinned = verifiers.contains(&signer.verifier());
+    let signing = match pinned {
+        true => Check::ok(SUBJECT, "signer", format!("{}, pinned", signer.name())),
+        false => Check::fail(
+            SUBJECT,
+            "signer",
+            error::Error::usage("the log signer is not among archive.verifiers: readers would call its entries forged")
+                .hint(format!("add \"{}\" to archive.verifiers", signer.verifier())),
+        ),
+    };
+    vec![readers, signing]
+}

@@ -1,0 +1,240 @@
+//! What the archive holds: snapshots, the objects of the newest one, the captures of one object over time.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::archive::{Reader, latest_snapshot};
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::{Entry, Event, SnapshotRef};
+use crate::format::manifest::{CaptureRef, Line, Manifest, State, Status};
+use crate::model::{Mode, Object, VaultUri};
+
+/// A committed snapshot, for a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// The vault's host.
+    pub vault: String,
+    /// Its sequence number in the vault's log.
+    pub sequence: u64,
+    /// When the run began.
+    pub started: DateTime<Utc>,
+    /// Whether it covers everything it saw.
+    pub status: Status,
+    /// Live objects.
+    pub seen: u64,
+    /// Taken in that run.
+    pub captured: u64,
+    /// Reused.
+    pub reused: u64,
+    /// Without a capture.
+    pub gaps: u64,
+}
+
+/// An object in the newest snapshot of its vault.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    /// The vault's host.
+    pub vault: String,
+    /// `KIND/NAME`.
+    pub object: String,
+    /// `live`, `managed` or `deleted`.
+    pub state: State,
+    /// How many versions its capture holds.
+    pub versions: Option<u64>,
+    /// When it was captured.
+    pub captured_at: Option<DateTime<Utc>>,
+    /// How its capture is protected.
+    pub protection: Option<Mode>,
+    /// Until when.
+    pub protected_until: Option<DateTime<Utc>>,
+    /// The code of its gap, where it has no capture.
+    pub gap: Option<String>,
+}
+
+/// One capture of an object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Capture {
+    /// The first snapshot that refers to it.
+    pub snapshot: u64,
+    /// When the object was captured.
+    pub captured_at: DateTime<Utc>,
+    /// How many versions it holds.
+    pub versions: Option<u64>,
+    /// The newest version's id.
+    pub current: Option<String>,
+    /// How it was protected when it was stored.
+    pub protection: Mode,
+    /// Until when.
+    pub protected_until: Option<DateTime<Utc>>,
+    /// Where it is.
+    pub path: String,
+}
+
+/// The vaults to look at: those asked for, or every vault in the archive.
+pub async fn vaults(reader: &Reader<'_>, asked: &[VaultUri]) -> Result<Vec<VaultUri>> {
+    if !asked.is_empty() {
+        return Ok(asked.to_vec());
+    }
+    let vaults = reader.vaults().await?;
+    match vaults.is_empty() {
+        true => {
+            Err(Error::new(Kind::NotFound, "the archive holds no snapshot").hint("`akv-archiver snapshot` takes one"))
+        }
+        false => Ok(vaults),
+    }
+}
+
+/// Every snapshot of `vault`, the newest first.
+pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snapshot>> {
+    let entries = entries(reader, vault).await?;
+    Ok(refs(&entries)
+        .map(|snapshot| Snapshot {
+            vault: vault.host().to_owned(),
+            sequence: snapshot.sequence,
+            started: snapshot.started,
+            status: snapshot.status,
+            seen: snapshot.counts.seen,
+            captured: snapshot.counts.captured,
+            reused: snapshot.counts.reused,
+            gaps: snapshot.counts.gaps,
+        })
+        .collect())
+}
+
+/// The objects of the newest snapshot of `vault`.
+pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotRef, Vec<Listed>)> {
+    let (snapshot, manifest) = newest(reader, vault).await?;
+    let listed = manifest
+        .lines
+        .into_iter()
+        .map(|line| Listed {
+            vault: vault.host().to_owned(),
+            object: Object::new(line.kind, line.name.clone()).to_string(),
+            state: line.state,
+            versions: line.versions,
+            captured_at: line.capture.as_ref().map(|capture| capture.captured_at),
+            protection: line.capture.as_ref().map(|capture| capture.mode),
+            protected_until: line.capture.as_ref().and_then(|capture| capture.protected_until),
+            gap: line.gap.map(|gap| gap.code),
+        })
+        .collect();
+    Ok((snapshot, listed))
+}
+
+/// Every capture of `object` in the archive of `vault`, the newest first.
+pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) -> Result<Vec<Capture>> {
+    let entries = entries(reader, vault).await?;
+    let mut captures: Vec<Capture> = Vec::new();
+    for snapshot in refs(&entries) {
+        let manifest = reader.manifest(snapshot).await?;
+        let Some((line, reference)) = capture_of(&manifest, object) else { continue };
+        match captures.last_mut() {
+            Some(last) if last.path == reference.path.as_str() => last.snapshot = snapshot.sequence,
+            _ => captures.push(Capture {
+                snapshot: snapshot.sequence,
+                captured_at: reference.captured_at,
+                versions: line.versions,
+                current: line.current.clone(),
+                protection: reference.mode,
+                protected_until: reference.protected_until,
+                path: reference.path.to_string(),
+            }),
+        }
+    }
+    match captures.is_empty() {
+        true => Err(unknown(vault, object)),
+        false => Ok(captures),
+    }
+}
+
+/// A capture, the manifest it was found in, and that manifest's sequence number.
+pub struct Found {
+    /// The snapshot.
+    pub snapshot: u64,
+    /// The capture.
+    pub capture: CaptureRef,
+    /// The vault as that snapshot saw it.
+    pub facts: Option<crate::model::VaultFacts>,
+}
+
+/// The newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer has is
+/// looked for in older ones.
+pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
+    let entries = entries(reader, vault).await?;
+    let mut found: Vec<Option<Found>> = objects.iter().map(|_| None).collect();
+    for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+        let manifest = reader.manifest(snapshot).await?;
+        for (object, slot) in objects.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
+            *slot = capture_of(&manifest, object).map(|(_, capture)| Found {
+                snapshot: snapshot.sequence,
+                capture: capture.clone(),
+                facts: manifest.header.facts.clone(),
+            });
+        }
+    }
+    objects.iter().zip(found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+}
+
+/// Every object that the newest snapshot, or snapshot `at`, has a capture of.
+pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Vec<Object>> {
+    let entries = entries(reader, vault).await?;
+    let snapshot = refs(&entries).find(|snapshot| at.is_none_or(|at| snapshot.sequence == at));
+    let Some(snapshot) = snapshot else {
+        let which = at.map_or_else(|| "snapshot".to_owned(), |at| format!("snapshot {at}"));
+        return Err(Error::new(Kind::NotFound, format!("the archive holds no {which} of {}", vault.host()))
+            .hint("`akv-archiver list --snapshots` shows what there is"));
+    };
+    let manifest = reader.manifest(snapshot).await?;
+    Ok(manifest
+        .lines
+        .iter()
+        .filter(|line| line.capture.is_some())
+        .map(|line| Object::new(line.kind, line.name.clone()))
+        .collect())
+}
+
+async fn newest(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotRef, Manifest)> {
+    let head = reader.head(vault).await?;
+    let snapshot = head.as_ref().and_then(latest_snapshot).ok_or_else(|| no_log(vault))?.clone();
+    let manifest = reader.manifest(&snapshot).await?;
+    Ok((snapshot, manifest))
+}
+
+async fn entries(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Entry>> {
+    let entries = reader.entries(vault).await?;
+    match entries.is_empty() {
+        true => Err(no_log(vault)),
+        false => Ok(entries),
+    }
+}
+
+/// The snapshots among log entries, the newest first.
+fn refs(entries: &[Entry]) -> impl Iterator<Item = &SnapshotRef> {
+    entries.iter().rev().filter_map(|entry| match &entry.event {
+        Event::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    })
+}
+
+fn capture_of<'m>(manifest: &'m Manifest, object: &Object) -> Option<(&'m Line, &'m CaptureRef)> {
+    let line = manifest
+        .lines
+        .iter()
+        .find(|line| line.kind == object.kind && line.name == object.name && line.capture.is_some())?;
+    Some((line, line.capture.as_ref()?))
+}
+
+fn no_log(vault: &VaultUri) -> Error {
+    let vault = vault.host();
+    Error::new(Kind::NotFound, format!("the archive holds nothing of {vault}"))
+        .hint("`akv-archiver list --snapshots` shows what there is")
+}
+
+fn unknown(vault: &VaultUri, object: &Object) -> Error {
+    let vault = vault.host();
+    Error::new(Kind::NotFound, format!("the archive holds no capture of {object} from {vault}"))
+        .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate")
+}

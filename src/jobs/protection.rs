@@ -1,0 +1,118 @@
+//! Reading back what was written: the same bytes, one version, protected. A store that ignores write-once rules is
+//! found out here, before anything refers to what it holds.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Mode, StorePath};
+use crate::store::{self, Guard, Listed, Protection, Worm};
+
+/// Whether a snapshot insists on write-once storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Refuse a store that does not protect what it is given. The default for containers.
+    Required,
+    /// Take what there is; `verify` reports it. The default for directories.
+    Optional,
+}
+
+/// Something that was just written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Where.
+    pub path: StorePath,
+    /// The version that the store said it made.
+    pub version: Option<String>,
+    /// How many bytes.
+    pub size: u64,
+    /// Their MD5.
+    pub md5: [u8; 16],
+}
+
+/// Up to so many files are looked up one by one; more are read from one listing of their common prefix, in which a
+/// page holds thousands.
+const ONE_BY_ONE: usize = 8;
+
+/// Refuses a store that says of itself that it protects nothing.
+pub fn insist(store: &dyn store::Read, guard: &Guard, demand: Demand) -> Result<()> {
+    if demand == Demand::Optional || guard.worm != Worm::None {
+        return Ok(());
+    }
+    Err(unprotected(&store.describe(), "it has no immutability policy"))
+}
+
+/// Lists what was written and compares. Returns each file's protection, by path.
+///
+/// `prefix` is common to all paths. Fails with `Noncompliant` for a file that is not protected although that was
+/// demanded, with `Tampered` for other bytes or more than one version.
+pub async fn read_back(
+    store: &dyn store::Read,
+    guard: &Guard,
+    demand: Demand,
+    written: &[Written],
+    prefix: &str,
+) -> Result<BTreeMap<StorePath, Protection>> {
+    let wanted: BTreeMap<&StorePath, &Written> = written.iter().map(|file| (&file.path, file)).collect();
+    let mut found: BTreeMap<StorePath, Vec<Listed>> = BTreeMap::new();
+    let prefixes: Vec<&str> = match written.len() {
+        0 => Vec::new(),
+        1..=ONE_BY_ONE => written.iter().map(|file| file.path.as_str()).collect(),
+        _ => vec![prefix],
+    };
+    for prefix in prefixes {
+        let mut list = store.list(prefix);
+        while let Some(listed) = list.next().await {
+            let listed = listed?;
+            if let Ok(path) = &listed.path
+                && wanted.contains_key(path)
+            {
+                found.entry(path.clone()).or_default().push(listed);
+            }
+        }
+    }
+    let mut protections = BTreeMap::new();
+    for (path, file) in wanted {
+        let versions = found.remove(path).unwrap_or_default();
+        let protection = compare(store, guard, demand, file, &versions).await?;
+        protections.insert(path.clone(), protection);
+    }
+    Ok(protections)
+}
+
+async fn compare(
+    store: &dyn store::Read,
+    guard: &Guard,
+    demand: Demand,
+    file: &Written,
+    versions: &[Listed],
+) -> Result<Protection> {
+    let path = &file.path;
+    let tampered = |what: &str| Error::new(Kind::Tampered, format!("{path} was written a moment ago, and {what}"));
+    let [listed] = versions else {
+        return Err(tampered(if versions.is_empty() { "is not there now" } else { "has more than one version now" }));
+    };
+    let same = match listed.md5 {
+        Some(md5) => md5 == file.md5,
+        None => crate::archive::md5(&store.get(path, listed.version.as_deref(), file.size).await?) == file.md5,
+    };
+    if !same || listed.size != file.size {
+        return Err(tampered("holds other bytes now"));
+    }
+    if file.version.is_some() && listed.version != file.version {
+        return Err(tampered("has another version id now"));
+    }
+    let protection = guard.covers(listed);
+    if demand == Demand::Required && protection.mode == Mode::None && !protection.legal_hold {
+        return Err(unprotected(&store.describe(), &format!("{path} was stored without a policy")));
+    }
+    Ok(protection)
+}
+
+fn unprotected(place: &str, why: &str) -> Error {
+    Error::new(Kind::Noncompliant, format!("{place} does not protect what it is given: {why}")).hint(
+        "give the container a locked immutability policy (deploy it unlocked first, prove a restore, then lock it); or set \
+         `archive.worm = \"optional\"` to archive without protection",
+    )
+}

@@ -1,0 +1,156 @@
+//! Findings: values with stable codes. The codes are a contract: docs/FINDINGS.md lists them, and a test compares.
+
+use serde::{Serialize, Serializer};
+
+/// How bad a finding is. Ordered, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing to do.
+    Note,
+    /// Intact, but not as protected or complete as it must be. Exit 21.
+    Noncompliant,
+    /// Bytes, a signature or history do not hold. Exit 20.
+    Tampered,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $severity:ident;)+) => {
+        /// What was found.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$variant),+];
+
+            /// The code as it appears in JSON and in docs/FINDINGS.md. Never changed, never used for something else.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $code),+ }
+            }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// `archive.json` cannot be read as what it is.
+    ArchiveMalformed = "archive-malformed", Tampered;
+    /// A sequence number is missing from a log.
+    LogGap = "log-gap", Tampered;
+    /// A log file cannot be read as what it is.
+    LogMalformed = "log-malformed", Tampered;
+    /// A log file is not signed by a pinned key, or the signature is wrong.
+    LogSignature = "log-signature", Tampered;
+    /// A log entry does not follow from the one before it, or is another archive's or vault's.
+    LogChain = "log-chain", Tampered;
+    /// A signed root is not the root of the entries.
+    LogRoot = "log-root", Tampered;
+    /// A manifest that the log names is not there.
+    ManifestMissing = "manifest-missing", Tampered;
+    /// A manifest cannot be read as what it is.
+    ManifestMalformed = "manifest-malformed", Tampered;
+    /// A manifest is not the one that the log names: digest, size, root, counts or vault differ.
+    ManifestMismatch = "manifest-mismatch", Tampered;
+    /// A capture that a manifest names is not there.
+    CaptureMissing = "capture-missing", Tampered;
+    /// A stored capture has another size, MD5 or version than its manifest says, or two manifests disagree.
+    CaptureMismatch = "capture-mismatch", Tampered;
+    /// A path has more than one version: somebody wrote over it. The oldest version is the archive.
+    ExtraVersion = "extra-version", Tampered;
+    /// A file has no write-once protection, where that is required.
+    Unprotected = "unprotected", Noncompliant;
+    /// A file's protection, or the store's default policy, is not locked: its administrator can take it back.
+    Unlocked = "unlocked", Noncompliant;
+    /// Whether the store's default policy is locked could not be read.
+    LockUnknown = "lock-unknown", Noncompliant;
+    /// What the newest snapshot needs is not protected for long enough.
+    ProtectionShort = "protection-short", Noncompliant;
+    /// The newest snapshot of a vault does not cover everything it saw.
+    CoverageGap = "coverage-gap", Noncompliant;
+    /// No snapshot was ever committed.
+    NoSnapshot = "no-snapshot", Noncompliant;
+    /// A capture or manifest that no log entry refers to, as a run leaves behind that was cut short.
+    Orphan = "orphan", Note;
+    /// A file that is no part of an archive.
+    ForeignFile = "foreign-file", Note;
+    /// A log entry is dated before the one it follows: a clock was wrong.
+    ClockBackwards = "clock-backwards", Note;
+    /// A log entry of a type that this program does not know; its place in the chain was checked.
+    UnknownEntry = "unknown-entry", Note;
+    /// The store protects nothing, and that is allowed by configuration.
+    StoreUnprotected = "store-unprotected", Note;
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One thing that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub code: Code,
+    /// How bad.
+    pub severity: Severity,
+    /// Where: a path in the store, or empty for the archive as a whole.
+    pub path: String,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// A growing list of findings.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds one.
+    pub fn add(&mut self, code: Code, path: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Finding { code, severity: code.severity(), path: path.into(), detail: detail.into() });
+    }
+
+    /// All of them, the worst first, then by code and path.
+    pub fn sorted(mut self) -> Vec<Finding> {
+        self.0.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then_with(|| a.path.cmp(&b.path)));
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_and_the_document_lists_just_these() {
+        let names: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        let document = include_str!("../../docs/FINDINGS.md");
+        let listed: BTreeSet<(&str, &str)> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| line.split_once("` | "))
+            .filter_map(|(code, rest)| Some((code, rest.split(" |").next()?)))
+            .collect();
+        let known: BTreeSet<(&str, &str)> = Code::ALL
+            .iter()
+            .map(|code| {
+                let severity = match code.severity() {
+                    Severity::Note => "note",
+                    Severity::Noncompliant => "noncompliant",
+                    Severity::Tampered => "tampered",
+                };
+                (code.name(), severity)
+            })
+            .collect();
+        assert_eq!(listed, known);
+    }
+}

@@ -1,0 +1,120 @@
+//! The inventory: one listing of the whole store, against which everything else is looked up.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+
+use super::finding::{Code, Findings};
+use crate::error::{Context, Result};
+use crate::format::paths::ArchivePath;
+use crate::model::{StorePath, VaultUri};
+use crate::store::{self, Listed};
+
+/// A file as listed, with what verification learns of it.
+pub struct File {
+    /// The oldest version: the one that counts.
+    pub oldest: Listed,
+    /// Whether something refers to it.
+    referenced: Cell<bool>,
+}
+
+/// Every file in a store.
+pub struct Inventory {
+    files: BTreeMap<StorePath, File>,
+    vaults: BTreeSet<VaultUri>,
+    versions: u64,
+}
+
+impl Inventory {
+    /// Lists the store. Extra versions and names that are not ours are findings.
+    pub async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
+        let mut inventory = Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0 };
+        let mut list = store.list("");
+        while let Some(listed) = list.next().await {
+            inventory.add(listed.context("couldn't list the archive")?, findings);
+        }
+        Ok(inventory)
+    }
+
+    fn add(&mut self, listed: Listed, findings: &mut Findings) {
+        self.versions += 1;
+        let path = match &listed.path {
+            Ok(path) => path.clone(),
+            Err(name) => {
+                return findings.add(Code::ForeignFile, name.clone(), "its name is not one that an archive has");
+            }
+        };
+        if self.files.contains_key(&path) {
+            let version = listed.version.unwrap_or_default();
+            let detail =
+                format!("version {version} of {} was written over it; readers use the oldest version", listed.created);
+            return findings.add(Code::ExtraVersion, path.as_str(), detail);
+        }
+        match ArchivePath::parse(&path) {
+            Some(ArchivePath::Archive) => {}
+            Some(
+                ArchivePath::Capture { vault, .. }
+                | ArchivePath::Manifest { vault, .. }
+                | ArchivePath::Log { vault, .. },
+            ) => drop(self.vaults.insert(vault)),
+            None => findings.add(Code::ForeignFile, path.as_str(), "it is no part of an archive"),
+        }
+        self.files.insert(path, File { oldest: listed, referenced: Cell::new(false) });
+    }
+
+    /// How many files there are, every version counted.
+    pub fn files(&self) -> u64 {
+        self.versions
+    }
+
+    /// The vaults that have any file.
+    pub fn vaults(&self) -> impl Iterator<Item = &VaultUri> {
+        self.vaults.iter()
+    }
+
+    /// The version of a path that counts.
+    pub fn oldest(&self, path: &StorePath) -> Option<&Listed> {
+        self.files.get(path).map(|file| &file.oldest)
+    }
+
+    /// Notes that something refers to a path.
+    pub fn mark(&self, path: &StorePath) {
+        if let Some(file) = self.files.get(path) {
+            file.referenced.set(true);
+        }
+    }
+
+    /// Every file that is part of an archive.
+    pub fn parts(&self) -> impl Iterator<Item = (&StorePath, &Listed)> {
+        self.files
+            .iter()
+            .filter(|(path, _)| ArchivePath::parse(path).is_some())
+            .map(|(path, file)| (path, &file.oldest))
+    }
+
+    /// The log files of a vault, by sequence.
+    pub fn log(&self, vault: &VaultUri) -> BTreeMap<u64, (&StorePath, &Listed)> {
+        self.parts()
+            .filter_map(|(path, listed)| match ArchivePath::parse(path)? {
+                ArchivePath::Log { vault: owner, sequence } if owner == *vault => Some((sequence, (path, listed))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Captures and manifests that nothing refers to are notes: a run that was cut short leaves them.
+    pub fn report_orphans(&self, findings: &mut Findings) {
+        for (path, file) in &self.files {
+            let orphan =
+                matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { .. } | ArchivePath::Manifest { .. }));
+            if orphan && !file.referenced.get() {
+                findings.add(
+                    Code::Orphan,
+                    path.as_str(),
+                    "no log entry refers to it; a run that was cut short leaves such files",
+                );
+            }
+        }
+    }
+}

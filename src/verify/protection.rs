@@ -1,0 +1,73 @@
+//! Checking protection: everything is write-once, the policy is locked, and what the newest snapshot needs stays so for
+//! long enough.
+
+use std::collections::BTreeSet;
+
+use super::finding::{Code, Findings};
+use super::inventory::Inventory;
+use super::{Checked, Standard};
+use crate::model::{Mode, StorePath};
+use crate::store::{self, Guard, Worm};
+
+/// Checks the store as a whole.
+pub fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, findings: &mut Findings) {
+    match (guard.worm, guard.lock) {
+        (Worm::None, _) if !standard.worm => {
+            findings.add(Code::StoreUnprotected, "", format!("{} protects nothing, as the configuration allows", store.describe()));
+        }
+        (Worm::None, _) => findings.add(Code::Unprotected, "", format!("{} has no immutability policy", store.describe())),
+        (_, None) => findings.add(
+            Code::LockUnknown,
+            "",
+            "whether the container's policy is locked could not be read: grant \
+             Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/read (policies/roles/archive-reader.json)",
+        ),
+        (_, Some(Mode::Locked)) => {}
+        (_, Some(_)) => findings.add(Code::Unlocked, "", "the container's immutability policy is not locked: its administrator can delete it"),
+    }
+}
+
+/// Checks every file of the archive, however old: it had protection when it was written, and what it has is locked.
+pub fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standard, findings: &mut Findings) {
+    if !standard.worm || guard.worm == Worm::None {
+        return;
+    }
+    for (path, listed) in inventory.parts() {
+        let protection = guard.covers(listed);
+        match protection.mode {
+            Mode::None if !protection.legal_hold => {
+                findings.add(Code::Unprotected, path.as_str(), "no policy covers it")
+            }
+            // A container's unlocked policy is one finding, not one for each file in it.
+            Mode::Unlocked if guard.worm == Worm::VersionLevel && guard.lock != Some(Mode::Unlocked) => {
+                findings.add(Code::Unlocked, path.as_str(), "its policy is not locked");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Checks what the newest snapshot of a vault needs.
+pub fn check_needed(
+    inventory: &Inventory,
+    guard: &Guard,
+    standard: &Standard,
+    needed: &BTreeSet<StorePath>,
+    findings: &mut Findings,
+    checked: &mut Checked,
+) {
+    if guard.worm == Worm::None {
+        return;
+    }
+    for path in needed {
+        let Some(listed) = inventory.oldest(path) else { continue };
+        let protection = guard.covers(listed);
+        let Some(until) = protection.until else { continue };
+        checked.protected_until = Some(checked.protected_until.map_or(until, |earliest| earliest.min(until)));
+        if standard.worm && until < standard.now + standard.protection_min && !protection.legal_hold {
+            let detail =
+                format!("it is protected until {until}, and the newest snapshot needs it longer: take a new snapshot");
+            findings.add(Code::ProtectionShort, path.as_str(), detail);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Checking snapshots: every manifest that the log names, and every capture that a manifest names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Checked;
+use super::finding::{Code, Findings};
+use super::inventory::Inventory;
+use crate::error::Result;
+use crate::format::archive::Archive;
+use crate::format::entry::{Entry, Event, SnapshotRef};
+use crate::format::manifest::{CaptureRef, Limits, Manifest, Status};
+use crate::format::paths::{self, ArchivePath};
+use crate::model::{Digest, StorePath, VaultUri, unhex};
+use crate::store::{self, Condition, Listed};
+
+/// Checks the snapshots in `entries` and returns the paths that the newest one needs.
+pub async fn check(
+    store: &dyn store::Read,
+    inventory: &Inventory,
+    archive: &Archive,
+    vault: &VaultUri,
+    entries: &[Entry],
+    findings: &mut Findings,
+    checked: &mut Checked,
+) -> Result<BTreeSet<StorePath>> {
+    let mut captures: BTreeMap<StorePath, Digest> = BTreeMap::new();
+    let mut needed = BTreeSet::new();
+    let mut newest = None;
+    for entry in entries {
+        let Event::Snapshot(snapshot) = &entry.event else { continue };
+        checked.snapshots += 1;
+        newest = Some(snapshot);
+        let Some(manifest) = read(store, inventory, archive, vault, snapshot, findings).await? else { continue };
+        needed = BTreeSet::from([snapshot.manifest.clone(), paths::log(vault, entry.sequence)?]);
+        for reference in manifest.lines.iter().filter_map(|line| line.capture.as_ref()) {
+            needed.insert(reference.path.clone());
+            match captures.insert(reference.path.clone(), reference.sha256) {
+                None => {
+                    checked.captures += 1;
+                    checked.bytes += reference.size;
+                    check_capture(inventory, vault, reference, findings);
+                }
+                Some(digest) if digest != reference.sha256 => {
+                    findings.add(
+                        Code::CaptureMismatch,
+                        reference.path.as_str(),
+                        "two manifests give it different digests",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    match newest {
+        None => findings.add(Code::NoSnapshot, vault.host(), "its log holds no snapshot"),
+        Some(snapshot) if snapshot.status == Status::Partial => {
+            let detail = format!("the newest snapshot, {}, has {} gaps", snapshot.sequence, snapshot.counts.gaps);
+            findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
+        }
+        Some(_) => {}
+    }
+    Ok(needed)
+}
+
+/// Reads a manifest and compares it with what the log says of it.
+async fn read(
+    store: &dyn store::Read,
+    inventory: &Inventory,
+    archive: &Archive,
+    vault: &VaultUri,
+    snapshot: &SnapshotRef,
+    findings: &mut Findings,
+) -> Result<Option<Manifest>> {
+    let path = &snapshot.manifest;
+    let Some(listed) = inventory.oldest(path) else {
+        findings.add(Code::ManifestMissing, path.as_str(), format!("log entry {} names it", snapshot.sequence));
+        return Ok(None);
+    };
+    inventory.mark(path);
+    let mut mismatch = |detail: &str| findings.add(Code::ManifestMismatch, path.as_str(), detail);
+    if listed.size != snapshot.size {
+        mismatch("its size is not the one in the log");
+        return Ok(None);
+    }
+    if snapshot.version.is_some() && listed.version != snapshot.version {
+        mismatch("its version id is not the one in the log");
+    }
+    let bytes = match store.get(path, listed.version.as_deref(), snapshot.size).await {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => {
+            findings.add(Code::ManifestMissing, path.as_str(), error.to_string());
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if Digest::of(&bytes) != snapshot.sha256 {
+        mismatch("its SHA-256 is not the one in the log");
+        return Ok(None);
+    }
+    let decoded = match Manifest::decode(&bytes, &Limits::default()) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            findings.add(Code::ManifestMalformed, path.as_str(), error.to_string());
+            return Ok(None);
+        }
+    };
+    let header = &decoded.manifest.header;
+    let told = (snapshot.root, snapshot.lines, snapshot.status, snapshot.counts, archive.archive_id);
+    let found = (decoded.root, decoded.lines(), header.status, header.counts, header.archive_id);
+    if told != found || header.vault != *vault {
+        mismatch("its root, counts, status, archive or vault are not those in the log");
+    }
+    Ok(Some(decoded.manifest))
+}
+
+fn check_capture(inventory: &Inventory, vault: &VaultUri, reference: &CaptureRef, findings: &mut Findings) {
+    let path = &reference.path;
+    let Some(listed) = inventory.oldest(path) else {
+        return findings.add(Code::CaptureMissing, path.as_str(), "a manifest names it");
+    };
+    inventory.mark(path);
+    let ours = matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { vault: owner, .. }) if owner == *vault);
+    if let Some(detail) = difference(reference, listed) {
+        findings.add(Code::CaptureMismatch, path.as_str(), detail);
+    } else if !ours {
+        findings.add(
+            Code::CaptureMismatch,
+            path.as_str(),
+            "a manifest names it as a capture of this vault, and it is none",
+        );
+    }
+}
+
+fn difference(reference: &CaptureRef, listed: &Listed) -> Option<&'static str> {
+    if listed.size != reference.size {
+        return Some("its size is not the one in the manifest");
+    }
+    if listed.md5.is_some_and(|md5| unhex(&reference.md5).as_deref() != Some(&md5)) {
+        return Some("its MD5 is not the one in the manifest");
+    }
+    if reference.version.is_some() && listed.version != reference.version {
+        return Some("its version id is not the one in the manifest");
+    }
+    None
+}
