@@ -160,9 +160,8 @@ fn options(client: &Arc<dyn HttpClient>, cloud: &Cloud, witness: Arc<Witness>) -
         per_try_policies: vec![witness],
         retry: RetryOptions::none(),
         transport: Some(Transport::new(client.clone())),
-        user_agent: UserAgentOptions {
-            application_id: Some(concat!("akv-archiver/", env!("CARGO_PKG_VERSION")).to_owned()),
-        },
+        // The SDK panics on anything but a short word here, so no version.
+        user_agent: UserAgentOptions { application_id: Some("akv-archiver".to_owned()) },
         cloud: Some(cloud.configuration()),
         ..ClientOptions::default()
     }
