@@ -1,0 +1,179 @@
+//! Who is asking: explicit settings become the SDK's credentials. There is no guessing chain: a job that finds another
+//! identity than the one it was given is worse than one that fails. No secret ever shows in `Debug` or an error.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::error::ErrorKind;
+use azure_core::http::{ClientMethodOptions, ClientOptions};
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use tokio::io::AsyncReadExt as _;
+use zeroize::Zeroizing;
+
+use super::failure::one_line;
+use crate::error::{Error, Result};
+
+/// How to sign in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CredentialConfig {
+    /// An application with a secret.
+    ClientSecret {
+        /// The tenant.
+        tenant_id: String,
+        /// The application.
+        client_id: String,
+        /// Its secret.
+        secret: Zeroizing<String>,
+    },
+    /// An application with a federated token in a file, which is read anew for each sign-in.
+    ClientAssertion {
+        /// The tenant.
+        tenant_id: String,
+        /// The application.
+        client_id: String,
+        /// The file that holds the token.
+        token_file: PathBuf,
+    },
+    /// Entra Workload Identity on Kubernetes. What is absent comes from the pod's environment.
+    WorkloadIdentity {
+        /// The tenant.
+        tenant_id: Option<String>,
+        /// The application.
+        client_id: Option<String>,
+        /// The file that holds the pod's token.
+        token_file: Option<PathBuf>,
+    },
+    /// The identity of the machine, function or container that this runs in.
+    ManagedIdentity {
+        /// The client id of a user-assigned identity; without one, the system-assigned identity.
+        client_id: Option<String>,
+    },
+    /// Whoever is signed in with `az login`.
+    AzureCli {
+        /// The tenant, if not the signed-in account's own.
+        tenant_id: Option<String>,
+        /// The subscription whose account to use.
+        subscription: Option<String>,
+    },
+}
+
+impl CredentialConfig {
+    /// The kind's name in settings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CredentialConfig::ClientSecret { .. } => "client-secret",
+            CredentialConfig::ClientAssertion { .. } => "client-assertion",
+            CredentialConfig::WorkloadIdentity { .. } => "workload-identity",
+            CredentialConfig::ManagedIdentity { .. } => "managed-identity",
+            CredentialConfig::AzureCli { .. } => "azure-cli",
+        }
+    }
+
+    /// The SDK's credential, sending through the pipeline of `client_options`.
+    pub(super) fn credential(&self, client_options: ClientOptions) -> Result<Arc<dyn TokenCredential>> {
+        self.build(client_options).map_err(|error| {
+            Error::usage(format!("the {} credential cannot be used: {}", self.name(), one_line(&error.to_string())))
+        })
+    }
+
+    fn build(&self, client_options: ClientOptions) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        Ok(match self.clone() {
+            CredentialConfig::ClientSecret { tenant_id, client_id, secret } => ClientSecretCredential::new(
+                &tenant_id,
+                client_id,
+                Secret::new(secret.as_str().to_owned()),
+                Some(ClientSecretCredentialOptions { client_options }),
+            )?,
+            CredentialConfig::ClientAssertion { tenant_id, client_id, token_file } => ClientAssertionCredential::new(
+                tenant_id,
+                client_id,
+                TokenFile(token_file),
+                Some(ClientAssertionCredentialOptions { client_options }),
+            )?,
+            CredentialConfig::WorkloadIdentity { tenant_id, client_id, token_file } => {
+                WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                    credential_options: ClientAssertionCredentialOptions { client_options },
+                    tenant_id,
+                    client_id,
+                    token_file_path: token_file,
+                }))?
+            }
+            CredentialConfig::ManagedIdentity { client_id } => {
+                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    user_assigned_id: client_id.map(UserAssignedId::ClientId),
+                    client_options,
+                }))?
+            }
+            CredentialConfig::AzureCli { tenant_id, subscription } => {
+                AzureCliCredential::new(Some(AzureCliCredentialOptions { subscription, tenant_id, executor: None }))?
+            }
+        })
+    }
+}
+
+impl fmt::Debug for CredentialConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialConfig({})", self.name())
+    }
+}
+
+/// A federated token in a file. Whoever rotates it replaces the file, so it is read each time.
+#[derive(Debug)]
+struct TokenFile(PathBuf);
+
+/// No token is longer, in bytes.
+const TOKEN_LIMIT: u64 = 64 << 10;
+
+#[async_trait]
+impl ClientAssertion for TokenFile {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let failed = |why: String| {
+            let text = format!("couldn't read the token file {}: {why}", self.0.display());
+            azure_core::Error::with_message(ErrorKind::Credential, text)
+        };
+        let file = tokio::fs::File::open(&self.0).await.map_err(|error| failed(error.to_string()))?;
+        let mut text = String::new();
+        let read = file.take(TOKEN_LIMIT).read_to_string(&mut text).await;
+        read.map_err(|error| failed(error.to_string()))?;
+        match text.trim() {
+            "" => Err(failed("it is empty".to_owned())),
+            token => Ok(token.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_neither_in_debug_nor_in_an_error() {
+        let config = CredentialConfig::ClientSecret {
+            tenant_id: "not a tenant!".into(),
+            client_id: "c".into(),
+            secret: Zeroizing::new("hunter2".into()),
+        };
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let error = config.credential(ClientOptions::default()).unwrap_err();
+        assert!(error.message().starts_with("the client-secret credential cannot be used"), "{error}");
+        assert!(!error.message().contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_token_file_is_read_anew_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile(folder.path().join("token"));
+        assert!(file.secret(None).await.unwrap_err().to_string().contains("token"));
+        std::fs::write(&file.0, "one\n").unwrap();
+        assert_eq!(file.secret(None).await.unwrap(), "one");
+        std::fs::write(&file.0, "two").unwrap();
+        assert_eq!(file.secret(None).await.unwrap(), "two");
+    }
+}

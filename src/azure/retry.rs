@@ -1,0 +1,156 @@
+//! Calling an operation until it has an answer. The SDK's own retries are switched off: they send a body that was
+//! taken away, believe any `Retry-After`, and turn a lost success into a conflict (`sdk.md` §0.1, §0.5, §0.6). Here each
+//! try builds its request anew, waits are bounded, and what may have taken effect is not repeated unless that is sound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use azure_core::http::Context;
+
+use super::failure::{Cause, Failure, Unreached, settle};
+use super::wire::{Answer, Meter, Trial};
+use crate::ambient::Ambient;
+
+/// Tries in all. With the waits below: about a minute and a half.
+const TRIES: u32 = 8;
+/// Tries where only a typing mistake or a moment's outage of a name server is likely.
+const FEW_TRIES: u32 = 3;
+/// The longest that an operation goes on.
+const TOTAL: Duration = Duration::from_secs(180);
+/// The longest wait that a service may ask for. Beyond it, giving up tells the operator more than sleeping.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Whether an operation may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Always: doing it twice is the same as doing it once.
+    Freely,
+    /// Only while nothing can have happened.
+    UntilUnclear,
+}
+
+/// Calls operations through one door.
+#[derive(Debug)]
+pub(super) struct Caller {
+    ambient: Ambient,
+    meter: Arc<Meter>,
+}
+
+impl Caller {
+    /// A caller for a door whose requests are counted by `meter`.
+    pub(super) fn new(ambient: Ambient, meter: Arc<Meter>) -> Self {
+        Caller { ambient, meter }
+    }
+
+    /// What has been asked so far.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Calls `operation` until it succeeds or there is no point. Each call gets a context to pass to the SDK.
+    pub(super) async fn call<F, T>(&self, repeat: Repeat, operation: F) -> Result<Answer, Failure>
+    where
+        F: Fn(Context<'static>) -> T + Send,
+        T: Future<Output = azure_core::Result<()>> + Send,
+    {
+        let started = self.ambient.now();
+        let (mut tries, mut unclear) = (0, false);
+        loop {
+            tries += 1;
+            let trial = Arc::new(Trial::default());
+            let result = operation(Context::new().with_value(trial.clone())).await;
+            let mut failure = match settle(result, &trial) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            unclear |= failure.unclear;
+            failure.unclear = unclear;
+            if unclear && repeat == Repeat::UntilUnclear {
+                return Err(failure);
+            }
+            let Some(wait) = self.wait(tries, &failure.cause) else { return Err(failure) };
+            let elapsed = (self.ambient.now() - started).to_std().unwrap_or_default();
+            if elapsed + wait > TOTAL {
+                return Err(failure);
+            }
+            tracing::debug!(tries, ?wait, cause = ?failure.cause, "trying again");
+            self.ambient.sleep(wait).await;
+        }
+    }
+
+    /// Waits as before the try after `tries`.
+    pub(super) async fn pause(&self, tries: u32) {
+        self.ambient.sleep(self.backoff(tries)).await;
+    }
+
+    fn wait(&self, tries: u32, cause: &Cause) -> Option<Duration> {
+        let (most, asked) = match cause {
+            Cause::Refused(refusal) => match refusal.status {
+                408 | 429 | 500 | 502 | 503 | 504 => (TRIES, refusal.retry_after),
+                // Damaged on its way: the service says that it kept nothing.
+                400 if refusal.is("Md5Mismatch") => (FEW_TRIES, None),
+                _ => return None,
+            },
+            Cause::Unreached(Unreached::Connection, _) | Cause::Lost(_) | Cause::NoToken(_, true) => (TRIES, None),
+            Cause::Unreached(Unreached::Name | Unreached::Proxy, _) => (FEW_TRIES, None),
+            Cause::Unreached(Unreached::Certificate, _) | Cause::NoToken(_, false) | Cause::Malformed(_) => {
+                return None;
+            }
+        };
+        let asked = asked.unwrap_or_default();
+        (tries < most && asked <= LONGEST_WAIT).then(|| asked.max(self.backoff(tries)))
+    }
+
+    /// 1, 2, 4, 8, 16, 30, 30 seconds (Key Vault's own advice, `azure.md` §1.5), less up to half of it by chance, so
+    /// that many jobs do not come back at once.
+    fn backoff(&self, tries: u32) -> Duration {
+        let full = Duration::from_secs(1 << (tries - 1).min(5)).min(Duration::from_secs(30));
+        let [chance] = self.ambient.bytes::<1>();
+        full - full.mul_f64(f64::from(chance) / 512.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::{ManualClock, SeededRandom};
+    use crate::azure::failure::Refusal;
+    use chrono::{DateTime, Utc};
+
+    fn caller() -> (Caller, Arc<ManualClock>, DateTime<Utc>) {
+        let start = DateTime::from_timestamp(1_763_700_000, 0).unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(1)));
+        (Caller::new(ambient, Arc::default()), clock, start)
+    }
+
+    fn throttled(seconds: Option<u64>) -> Cause {
+        Cause::Refused(Refusal { status: 429, retry_after: seconds.map(Duration::from_secs), ..Refusal::default() })
+    }
+
+    #[test]
+    fn trap_a_retry_after_of_an_hour_is_not_slept_through() {
+        let (caller, _, _) = caller();
+        assert_eq!(caller.wait(1, &throttled(Some(3600))), None);
+        assert_eq!(caller.wait(1, &throttled(Some(60))), Some(Duration::from_secs(60)));
+        let plain = caller.wait(3, &throttled(None)).unwrap();
+        assert!(plain > Duration::from_secs(2) && plain <= Duration::from_secs(4), "{plain:?}");
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_never_succeeds_ends_within_its_bound() {
+        use crate::ambient::Clock;
+        let (caller, clock, start) = caller();
+        let calls = std::sync::atomic::AtomicU32::new(0);
+        let failure = caller
+            .call(Repeat::Freely, |_| {
+                calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                async { Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "reset")) }
+            })
+            .await
+            .unwrap_err();
+        assert!(matches!(failure.cause, Cause::Lost(_)));
+        assert_eq!(calls.into_inner(), TRIES);
+        assert!((clock.now() - start).to_std().unwrap() <= TOTAL);
+    }
+}

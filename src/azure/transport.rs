@@ -1,0 +1,144 @@
+//! The HTTP client under every pipeline: proxy, certificate authorities, time limits, and a bound on what an answer may
+//! make us hold. Knows no service.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::{AsyncRawResponse, HttpClient, Request};
+use bytes::Bytes;
+use futures::StreamExt;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// The largest answer that is read, in bytes. A page of 5,000 blobs has about 8 MB, a backup blob less; parts of a
+/// download are 4 MiB.
+pub(super) const ANSWER_LIMIT: u64 = 64 << 20;
+
+const CONNECT: Duration = Duration::from_secs(20);
+/// The longest silence while an answer is read.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The longest that one request may take, body and answer included.
+const REQUEST: Duration = Duration::from_secs(600);
+
+/// Where managed identities get tokens: addresses of the machine itself, never to be asked through a proxy.
+const NEVER_PROXIED: &str = "169.254.0.0/16,127.0.0.0/8,localhost,::1";
+
+/// How to reach Azure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// An HTTP proxy. Without one, the usual environment variables apply.
+    pub proxy: Option<Url>,
+    /// A file of certificate authorities in PEM, trusted in addition to the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Network {
+    /// The client for these settings.
+    pub(super) fn client(&self) -> Result<Arc<dyn HttpClient>> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .timeout(REQUEST)
+            // A redirect would carry a token to wherever it points.
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only();
+        if let Some(url) = &self.proxy {
+            // The address may hold a password, so only its host is named.
+            let host = url.host_str().unwrap_or_default();
+            let proxy = reqwest::Proxy::all(url.clone())
+                .map_err(|_| Error::usage(format!("the proxy {host:?} has an address that cannot be used")))?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(NEVER_PROXIED)));
+        }
+        if let Some(file) = &self.ca_file {
+            let pem = std::fs::read(file)
+                .map_err(|error| Error::usage(format!("couldn't read ca_file {}: {error}", file.display())))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
+                .ok()
+                .filter(|authorities| !authorities.is_empty())
+                .ok_or_else(|| {
+                    Error::usage(format!("ca_file {} holds no certificates in PEM", file.display()))
+                        .hint("give a file with -----BEGIN CERTIFICATE----- blocks")
+                })?;
+            builder = builder.tls_certs_merge(authorities);
+        }
+        let client = builder.build().map_err(|error| {
+            let file = self.ca_file.as_ref().map(|file| format!(" with ca_file {}", file.display()));
+            let why = std::error::Error::source(&error).map_or_else(|| "unknown cause".to_owned(), ToString::to_string);
+            Error::usage(format!("couldn't set up TLS{}: {why}", file.unwrap_or_default()))
+        })?;
+        Ok(Arc::new(client))
+    }
+}
+
+/// The answer was longer than [`ANSWER_LIMIT`].
+#[derive(Debug)]
+pub(super) struct TooLong(u64);
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer is longer than {} bytes", self.0)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// A client that stops reading an answer at a limit. The SDK holds whole answers in memory and has no limit itself.
+#[derive(Debug)]
+pub(super) struct Bounded {
+    inner: Arc<dyn HttpClient>,
+    limit: u64,
+}
+
+impl Bounded {
+    /// `inner`, with answers of at most `limit` bytes.
+    pub(super) fn new(inner: Arc<dyn HttpClient>, limit: u64) -> Arc<Self> {
+        Arc::new(Bounded { inner, limit })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Bounded {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let (status, headers, body) = self.inner.execute_request(request).await?.deconstruct();
+        let limit = self.limit;
+        let mut left = limit;
+        let body = body.map(move |chunk: azure_core::Result<Bytes>| {
+            let chunk = chunk?;
+            left = left
+                .checked_sub(chunk.len() as u64)
+                .ok_or_else(|| azure_core::Error::new(ErrorKind::Other, TooLong(limit)))?;
+            Ok(chunk)
+        });
+        Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_that_is_missing_or_no_pem_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let network = Network { proxy: None, ca_file: Some(file.clone()) };
+        assert!(network.client().unwrap_err().message().contains("ca.pem"));
+        std::fs::write(&file, "no certificate").unwrap();
+        let error = network.client().unwrap_err();
+        assert!(error.message().contains("ca.pem"), "{error}");
+        assert_eq!(error.kind(), crate::error::Kind::Usage);
+    }
+
+    #[test]
+    fn a_proxy_password_is_not_in_an_error() {
+        let network = Network { proxy: Some(Url::parse("ftp://user:hunter2@proxy.example").unwrap()), ca_file: None };
+        if let Err(error) = network.client() {
+            assert!(!error.message().contains("hunter2"), "{error}");
+        }
+    }
+}

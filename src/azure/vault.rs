@@ -1,0 +1,427 @@
+//! A vault in Azure: `vault::Read` and `vault::Write` on the SDK's clients. Lists page by page to the true end, hands on
+//! raw JSON, and never reads a secret's value: it has no call for that.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::TimeDelta;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use url::Url;
+
+use super::bodies;
+use super::classify::{Asked, Deed, vault_error};
+use super::failure::Failure;
+use super::objects::Objects;
+use super::retry::{Caller, Repeat};
+use super::trail::Trail;
+use super::wire;
+use crate::model::{Kind, Name, Object, VaultUri};
+use crate::vault::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
+
+/// A vault, reached with one identity.
+pub struct Vault {
+    uri: VaultUri,
+    origin: Url,
+    objects: Objects,
+    caller: Caller,
+    api_version: String,
+}
+
+impl Vault {
+    /// A vault whose requests go through `objects` and are counted and repeated by `caller`.
+    pub(super) fn new(uri: VaultUri, origin: Url, objects: Objects, caller: Caller, api_version: String) -> Self {
+        Vault { uri, origin, objects, caller, api_version }
+    }
+
+    /// The vault's clock minus ours, by its last answer; `None` before the first.
+    pub fn clock_skew(&self) -> Option<TimeDelta> {
+        self.caller.meter().skew()
+    }
+
+    fn asked<'a>(&'a self, deed: Deed, kind: Kind, name: Option<&'a Name>) -> Asked<'a> {
+        Asked { vault: &self.uri, deed, kind, name }
+    }
+
+    fn exchange(&self, answer: &wire::Answer) -> Exchange {
+        let text = |name| answer.header(name).map(super::failure::one_line);
+        Exchange {
+            date: answer.date(),
+            took_ms: u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX),
+            region: text("x-ms-keyvault-region"),
+            service_version: text("x-ms-keyvault-service-version"),
+            request_id: text("x-ms-request-id"),
+            api_version: self.api_version.clone(),
+        }
+    }
+
+    fn object(&self, answer: &wire::Answer, asked: &Asked<'_>) -> Result<Answer, Error> {
+        let body = bodies::object(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), asked))?;
+        Ok(Answer { body, exchange: self.exchange(answer) })
+    }
+
+    fn asked_for<'a>(&'a self, what: &'a Listing) -> Asked<'a> {
+        match what {
+            Listing::Live(kind) => self.asked(Deed::List, *kind, None),
+            Listing::Deleted(kind) => self.asked(Deed::ListDeleted, *kind, None),
+            Listing::Versions(object) => self.asked(Deed::ListVersions, object.kind, Some(&object.name)),
+        }
+    }
+
+    /// The next page of a list, or its end.
+    async fn turn(&self, what: &Listing, walk: &mut Walk) -> Result<Option<Page>, Error> {
+        let asked = self.asked_for(what);
+        let link = match &walk.next {
+            Next::First => None,
+            Next::Link(link) => Some(link.clone()),
+            Next::End => return Ok(None),
+        };
+        let first = link.is_none();
+        let operation = |context| self.objects.page(what, link.clone(), context);
+        let answer = match self.caller.call(Repeat::Freely, operation).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let error = vault_error(&failure, &asked);
+                // An object that does not exist has no versions; one that vanishes half-way is another matter.
+                let none = first && matches!(what, Listing::Versions(_));
+                return if none && error.condition == Condition::NotFound { Ok(None) } else { Err(error) };
+            }
+        };
+        let malformed = |why: String| vault_error(&Failure::malformed(why), &asked);
+        let page = bodies::list_page(&answer.body).map_err(malformed)?;
+        walk.next = match page.next {
+            Some(link) => Next::Link(walk.trail.follow(&link).map_err(malformed)?),
+            None => Next::End,
+        };
+        Ok(Some(Page { items: page.items, exchange: self.exchange(&answer) }))
+    }
+}
+
+/// A walk through a list.
+struct Walk {
+    trail: Trail,
+    next: Next,
+}
+
+/// Where a walk goes on.
+enum Next {
+    First,
+    Link(Url),
+    End,
+}
+
+#[async_trait]
+impl Read for Vault {
+    fn uri(&self) -> &VaultUri {
+        &self.uri
+    }
+
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<Page, Error>> {
+        let walk = Walk { trail: Trail::new(self.origin.clone()), next: Next::First };
+        stream::try_unfold((what, walk), move |(what, mut walk)| async move {
+            let page = self.turn(&what, &mut walk).await?;
+            Ok(page.map(|page| (page, (what, walk))))
+        })
+        .boxed()
+    }
+
+    async fn get(&self, what: Item) -> Result<Answer, Error> {
+        let (asked, version) = match &what {
+            Item::Key(name, version) => (self.asked(Deed::Get, Kind::Key, Some(name)), version.as_deref()),
+            Item::Certificate(name, version) => {
+                (self.asked(Deed::Get, Kind::Certificate, Some(name)), version.as_deref())
+            }
+            Item::RotationPolicy(name) => (self.asked(Deed::GetRotationPolicy, Kind::Key, Some(name)), None),
+            Item::Deleted(object) => (self.asked(Deed::GetDeleted, object.kind, Some(&object.name)), None),
+        };
+        // The SDK writes the version into the address as it is.
+        if version.is_some_and(|v| v.is_empty() || v.len() > 64 || !v.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            let failure = Failure::malformed("the version asked for is not of letters and digits");
+            return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
+        }
+        let answer = self.caller.call(Repeat::Freely, |context| self.objects.get(&what, context)).await;
+        self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)
+    }
+
+    async fn backup(&self, object: &Object) -> Result<Backup, Error> {
+        let asked = self.asked(Deed::BackUp, object.kind, Some(&object.name));
+        let answer = self.caller.call(Repeat::Freely, |context| self.objects.back_up(object, context)).await;
+        let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
+        let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
+        Ok(Backup { blob, exchange: self.exchange(&answer) })
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.caller.meter().traffic()
+    }
+}
+
+#[async_trait]
+impl Write for Vault {
+    async fn restore(&self, kind: Kind, blob: &[u8]) -> Result<Answer, Error> {
+        let asked = self.asked(Deed::Restore, kind, None);
+        let body = Bytes::copy_from_slice(bodies::restore(blob).as_bytes());
+        let operation = |context| self.objects.restore(kind, body.clone(), context);
+        let answer = self.caller.call(Repeat::UntilUnclear, operation).await;
+        self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)
+    }
+
+    async fn recover(&self, object: &Object) -> Result<(), Error> {
+        let asked = self.asked(Deed::Recover, object.kind, Some(&object.name));
+        match self.caller.call(Repeat::Freely, |context| self.objects.recover(object, context)).await {
+            Ok(_) => Ok(()),
+            // Our own first try, whose answer was lost, is what makes it live or on its way.
+            Err(failure)
+                if failure.unclear
+                    && failure.refusal().is_some_and(|refusal| {
+                        refusal.is("RequestNotAllowedOnNonDeletedObject") || refusal.is("ObjectIsBeingRecovered")
+                    }) =>
+            {
+                Ok(())
+            }
+            Err(failure) => Err(vault_error(&failure, &asked)),
+        }
+    }
+
+    async fn purge(&self, object: &Object) -> Result<(), Error> {
+        let asked = self.asked(Deed::Purge, object.kind, Some(&object.name));
+        match self.caller.call(Repeat::Freely, |context| self.objects.purge(object, context)).await {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let error = vault_error(&failure, &asked);
+                // After a try whose answer was lost, a missing object is a purged one.
+                if failure.unclear && error.condition == Condition::NotFound { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{CANARY, Stage, Step, answer, with};
+    use super::*;
+    use futures::TryStreamExt as _;
+
+    const BUNDLE: &str = r#"{"key":{"kid":"https://prod.vault.azure.net/keys/tde/1"},"attributes":{}}"#;
+    const CONFLICT: &str = r#"{"error":{"code":"Conflict","message":"There was a conflict restoring the key"}}"#;
+
+    fn vault(stage: &Stage) -> Vault {
+        stage.connection.vault(&VaultUri::parse("https://prod.vault.azure.net").unwrap()).unwrap()
+    }
+
+    fn tde() -> Object {
+        Object::parse("key/tde").unwrap()
+    }
+
+    fn page(items: &str, next: &str) -> Step {
+        let next = if next == "null" { next.to_owned() } else { format!("\"{next}\"") };
+        answer(200, format!(r#"{{"value":[{items}],"nextLink":{next}}}"#))
+    }
+
+    async fn pages(vault: &Vault, what: Listing) -> Result<Vec<Page>, Error> {
+        vault.list(what).try_collect().await
+    }
+
+    #[tokio::test]
+    async fn trap_the_first_request_keeps_its_body_when_it_is_answered_503() {
+        let stage = Stage::new([answer(200, BUNDLE)]);
+        stage.fake.early([answer(503, ""), Step::Lost]);
+        let vault = vault(&stage);
+        vault.restore(Kind::Key, b"&Azure blob").await.unwrap();
+        let sent = stage.fake.authorised();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].body, r#"{"value":"JkF6dXJlIGJsb2I"}"#);
+        assert_eq!(vault.traffic().requests, 4, "503, lost, challenge, answer");
+    }
+
+    #[tokio::test]
+    async fn trap_a_lost_answer_to_a_restore_is_not_asked_again_and_told_as_unknown() {
+        for step in [Step::Lost, answer(503, ""), answer(500, "<html>"), Step::Cut(200, "{\"key\"")] {
+            let stage = Stage::new([step.clone()]);
+            let error = vault(&stage).restore(Kind::Key, b"blob").await.unwrap_err();
+            assert_eq!(error.condition, Condition::Unavailable, "{step:?}");
+            assert!(error.message.contains("not known"), "{error}");
+            assert_eq!(stage.fake.authorised().len(), 1, "{step:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_certainly_not_done_is_tried_again() {
+        let stage = Stage::new([answer(429, ""), Step::NoConnection("refused"), answer(409, CONFLICT)]);
+        let vault = vault(&stage);
+        let error = vault.restore(Kind::Key, b"blob").await.unwrap_err();
+        assert_eq!(error.condition, Condition::Conflict);
+        assert!(stage.done());
+        assert_eq!(vault.traffic().throttled, 1);
+    }
+
+    #[tokio::test]
+    async fn trap_an_escape_in_an_error_does_not_hide_what_is_wrong() {
+        let body = r#"{"error":{"code":"Forbidden","message":"Caller is not authorized.\r\nVault: \"prod\"","innererror":{"code":"ForbiddenByRbac"}}}"#;
+        let stage = Stage::new([answer(403, body)]);
+        let error = vault(&stage).backup(&tde()).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Denied);
+        assert_eq!(error.code.as_deref(), Some("Forbidden/ForbiddenByRbac"));
+        assert!(error.hint.unwrap().contains("keys/backup/action"));
+    }
+
+    #[tokio::test]
+    async fn trap_a_retry_after_of_a_day_ends_the_call_instead_of_the_day() {
+        let stage = Stage::new([with(429, &[("retry-after", "86400")], "")]);
+        let error = vault(&stage).backup(&tde()).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Throttled);
+        assert_eq!(stage.slept(), 0);
+
+        let stage = Stage::new([with(429, &[("retry-after", "30")], ""), answer(200, r#"{"value":"AA"}"#)]);
+        assert_eq!(*vault(&stage).backup(&tde()).await.unwrap().blob, [0]);
+        assert_eq!(stage.slept(), 30);
+    }
+
+    #[tokio::test]
+    async fn trap_empty_pages_are_not_the_end_of_a_list() {
+        let link = |n: u32| format!("https://prod.vault.azure.net:443/keys?api-version=2025-07-01&$skiptoken={n}");
+        let stage =
+            Stage::new([page("", &link(1)), page("", &link(2)), page(r#"{"kid":"a"}"#, &link(3)), page("", "null")]);
+        let pages = pages(&vault(&stage), Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!(pages.iter().map(|page| page.items.len()).collect::<Vec<_>>(), [0, 0, 1, 0]);
+        assert!(stage.fake.authorised()[3].url.contains("skiptoken=3"));
+    }
+
+    #[tokio::test]
+    async fn trap_a_page_that_the_sdk_cannot_model_is_handed_on_as_it_is() {
+        let item = r#"{"kid":"a","attributes":{"exp":99999999999999999,"created":"then","key_size":2048},"x":1.50}"#;
+        let stage = Stage::new([page(item, "null")]);
+        let pages = pages(&vault(&stage), Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!(pages[0].items[0].get(), item);
+    }
+
+    #[tokio::test]
+    async fn trap_a_link_to_another_host_gets_no_token() {
+        for link in
+            ["https://evil.example/keys", "http://prod.vault.azure.net/keys", "https://prod.vault.azure.net:8443/keys"]
+        {
+            let stage = Stage::new([page(r#"{"kid":"a"}"#, link)]);
+            let error = pages(&vault(&stage), Listing::Live(Kind::Key)).await.unwrap_err();
+            assert_eq!(error.condition, Condition::Malformed);
+            assert!(error.message.contains("elsewhere"), "{error}");
+            assert!(stage.fake.log().iter().all(|sent| sent.url.starts_with("https://prod.vault.azure.net/")));
+        }
+    }
+
+    #[tokio::test]
+    async fn trap_a_list_that_runs_in_a_circle_ends() {
+        let link = "https://prod.vault.azure.net/secrets?$skiptoken=1";
+        let stage = Stage::new([page("", link), page("", link)]);
+        let error = pages(&vault(&stage), Listing::Live(Kind::Secret)).await.unwrap_err();
+        assert!(error.condition == Condition::Malformed && error.message.contains("circle"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_fails_is_asked_for_again_and_not_the_whole_list() {
+        let link = "https://prod.vault.azure.net/certificates?$skiptoken=1";
+        let stage = Stage::new([page("{}", link), answer(503, ""), Step::Cut(200, "{\"value\""), page("{}", "null")]);
+        let pages = pages(&vault(&stage), Listing::Live(Kind::Certificate)).await.unwrap();
+        assert_eq!(pages.len(), 2);
+        assert!(stage.fake.authorised()[1..].iter().all(|sent| sent.url.contains("skiptoken=1")));
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_told_as_such() {
+        for (step, words) in [
+            (answer(200, "<html>sign in</html>"), "HTML"),
+            (answer(200, r#"{"value":[{"kid":"#), "ends too early"),
+            (answer(200, r#"{"value":[1]}"#), "item 0"),
+            (answer(400, "<!DOCTYPE html><title>Runtime Error</title>"), "HTTP 400"),
+            (with(302, &[("location", "https://evil.example/")], ""), "HTTP 302"),
+        ] {
+            let stage = Stage::new([step]);
+            let error = pages(&vault(&stage), Listing::Deleted(Kind::Key)).await.unwrap_err();
+            assert_eq!(error.condition, Condition::Malformed, "{error}");
+            assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_does_not_exist_has_no_versions() {
+        let missing = r#"{"error":{"code":"KeyNotFound","message":"A key with (name/id) tde was not found"}}"#;
+        let stage = Stage::new([answer(404, missing)]);
+        assert!(pages(&vault(&stage), Listing::Versions(tde())).await.unwrap().is_empty());
+
+        let stage = Stage::new([answer(404, "<html>not here</html>")]);
+        let error = pages(&vault(&stage), Listing::Versions(tde())).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Malformed);
+
+        let stage = Stage::new([page("{}", "https://prod.vault.azure.net/keys/tde/versions?x"), answer(404, missing)]);
+        let error = pages(&vault(&stage), Listing::Versions(tde())).await.unwrap_err();
+        assert_eq!(error.condition, Condition::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_purge_whose_answer_was_lost_is_found_done() {
+        let missing = r#"{"error":{"code":"KeyNotFound","message":"Deleted Key not found: tde"}}"#;
+        let stage = Stage::new([Step::Lost, answer(404, missing)]);
+        vault(&stage).purge(&tde()).await.unwrap();
+        let stage = Stage::new([answer(404, missing)]);
+        assert_eq!(vault(&stage).purge(&tde()).await.unwrap_err().condition, Condition::NotFound);
+
+        let live = r#"{"error":{"code":"MethodNotAllowed","message":"Key exists already: tde","innererror":{"code":"RequestNotAllowedOnNonDeletedObject"}}}"#;
+        let stage = Stage::new([Step::Lost, answer(400, live)]);
+        vault(&stage).recover(&tde()).await.unwrap();
+        let stage = Stage::new([answer(400, live)]);
+        assert_eq!(vault(&stage).recover(&tde()).await.unwrap_err().condition, Condition::Live);
+    }
+
+    #[tokio::test]
+    async fn headers_that_manifests_record_are_kept() {
+        let headers = [
+            ("date", "Fri, 21 Nov 2025 18:20:05 GMT"),
+            ("x-ms-keyvault-region", "westeurope"),
+            ("x-ms-keyvault-service-version", "1.9.3070.2"),
+            ("x-ms-request-id", "r"),
+        ];
+        let stage = Stage::new([with(200, &headers, BUNDLE)]);
+        let vault = vault(&stage);
+        let got = vault.get(Item::Key(tde().name, Some("0123abc".into()))).await.unwrap();
+        assert_eq!(got.body.get(), BUNDLE);
+        assert_eq!(got.exchange.region.as_deref(), Some("westeurope"));
+        assert_eq!(got.exchange.service_version.as_deref(), Some("1.9.3070.2"));
+        assert_eq!(vault.clock_skew(), Some(TimeDelta::seconds(5)));
+        assert!(stage.fake.authorised()[0].url.ends_with("/keys/tde/0123abc?api-version=2025-07-01"));
+        let wrong = vault.get(Item::Key(tde().name, Some("../../secrets/s".into()))).await.unwrap_err();
+        assert_eq!(wrong.condition, Condition::Rejected);
+    }
+
+    #[tokio::test]
+    async fn a_challenge_for_another_domain_gets_no_token() {
+        let stage = Stage::new([]);
+        let challenge =
+            r#"Bearer authorization="https://login.microsoftonline.com/t", resource="https://evil.example""#;
+        stage.fake.early([with(401, &[("www-authenticate", challenge)], "")]);
+        let error = vault(&stage).backup(&tde()).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Malformed);
+        assert!(error.message.contains("challenge"), "{error}");
+        assert!(stage.fake.authorised().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refused_sign_in_says_why_and_shows_no_secret() {
+        let stage = Stage::new([]);
+        let refusal = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;
+        stage.fake.login([answer(401, refusal), answer(401, refusal)]);
+        let error = vault(&stage).backup(&tde()).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Denied);
+        assert!(error.message.contains("AADSTS7000215"), "{error}");
+        assert!(!format!("{error:?}{error}{:?}", error.hint).contains(CANARY));
+
+        let error = stage.connection.token_check("https://vault.azure.net/.default").await.unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Denied);
+        assert!(error.message().contains("AADSTS7000215"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_identity_service_that_is_down_is_waited_for() {
+        let stage = Stage::new([answer(200, BUNDLE)]);
+        stage.fake.login([answer(503, ""), Step::Lost]);
+        vault(&stage).get(Item::Deleted(tde())).await.unwrap();
+        assert!(stage.slept() >= 1);
+        stage.connection.token_check("https://storage.azure.com/.default").await.unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! What passes on the wire, seen below the SDK's models: the bytes, headers and time of every answer, and how many
+//! requests there were. Knows no service and decides nothing.
+//!
+//! The SDK parses answers into models that lose fields, and errors into codes that a backslash in the message
+//! destroys (`sdk.md` §0.2). So a policy keeps each answer as it came, and everything else in `azure` reads that copy.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::http::headers::{HeaderName, Headers};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{AsyncRawResponse, Context, Request};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::ambient::Ambient;
+use crate::vault::Traffic;
+
+/// One whole answer.
+#[derive(Clone)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The headers, names in lower case.
+    pub(super) headers: Headers,
+    /// The body as it came.
+    pub(super) body: Bytes,
+    /// From the request's start to the body's end.
+    pub(super) took: Duration,
+}
+
+impl Answer {
+    /// A header's value.
+    pub(super) fn header(&self, name: &'static str) -> Option<&str> {
+        self.headers.get_optional_str(&HeaderName::from_static(name))
+    }
+
+    /// The service's clock, whole seconds.
+    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
+        http_date(self.header("date")?)
+    }
+
+    /// Whether the service did what was asked.
+    pub(super) fn succeeded(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl fmt::Debug for Answer {
+    // Bodies hold backup blobs and tokens; they have no place in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+/// A date as HTTP headers write it: `Fri, 21 Nov 2025 18:20:00 GMT`.
+pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+}
+
+/// One try of an operation, as seen on the wire. Travels through the SDK's pipelines in their context.
+#[derive(Debug, Default)]
+pub(super) struct Trial(Mutex<Seen>);
+
+/// What a [`Trial`] has seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Whether the last request carried a token. One that did not cannot have had an effect.
+    pub(super) authorised: bool,
+    /// The answer to the last request; `None` if it never came.
+    pub(super) answer: Option<Answer>,
+    /// The identity service's answer, if it refused a token.
+    pub(super) refused_token: Option<Answer>,
+}
+
+impl Trial {
+    /// What was seen, leaving nothing behind.
+    pub(super) fn take(&self) -> Seen {
+        std::mem::take(&mut self.seen())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts what passes through one door, and how far the service's clock is from ours.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    requests: AtomicU64,
+    throttled: AtomicU64,
+    skew: Mutex<Option<TimeDelta>>,
+}
+
+impl Meter {
+    /// The counts so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic { requests: self.requests.load(Ordering::Relaxed), throttled: self.throttled.load(Ordering::Relaxed) }
+    }
+
+    /// The service's clock minus ours, by the last answer that had a date.
+    pub(super) fn skew(&self) -> Option<TimeDelta> {
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, answer: &Answer, started: DateTime<Utc>) {
+        if answer.status == 429 {
+            self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(date) = answer.date() {
+            let middle = started + answer.took / 2;
+            *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(date - middle);
+        }
+    }
+}
+
+/// Whose answers a [`Witness`] keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The service that was asked.
+    Service,
+    /// The identity service that gives tokens. Only refusals are kept: the rest are tokens.
+    Identity,
+}
+
+/// The policy that keeps answers. It runs per request, below authentication: it sees each challenge and each token.
+#[derive(Debug)]
+pub(super) struct Witness {
+    side: Side,
+    ambient: Ambient,
+    meter: Arc<Meter>,
+}
+
+impl Witness {
+    /// A witness that counts into `meter`.
+    pub(super) fn new(side: Side, ambient: Ambient, meter: Arc<Meter>) -> Arc<Self> {
+        Arc::new(Witness { side, ambient, meter })
+    }
+}
+
+#[async_trait]
+impl Policy for Witness {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let Some((next, rest)) = next.split_first() else {
+            return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Other, "no transport"));
+        };
+        let trial = ctx.value::<Arc<Trial>>();
+        let started = self.ambient.now();
+        self.meter.requests.fetch_add(1, Ordering::Relaxed);
+        if let (Side::Service, Some(trial)) = (self.side, trial) {
+            let authorised = request.headers().iter().any(|(name, _)| name.as_str() == "authorization");
+            let mut seen = trial.seen();
+            seen.authorised = authorised;
+            seen.answer = None;
+        }
+        let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
+        let body = body.collect().await?;
+        let took = (self.ambient.now() - started).to_std().unwrap_or_default();
+        let answer = Answer { status: u16::from(status), headers: headers.clone(), body: body.clone(), took };
+        self.meter.note(&answer, started);
+        if let Some(trial) = trial {
+            let mut seen = trial.seen();
+            match self.side {
+                Side::Service => seen.answer = Some(answer),
+                Side::Identity if !answer.succeeded() => seen.refused_token = Some(answer),
+                Side::Identity => {}
+            }
+        }
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
+    }
+}
