@@ -16,7 +16,7 @@ use super::vault::VaultFacts;
 use super::wire::{Caller, Request, Response};
 
 /// What there is to read.
-pub struct World {
+pub(super) struct World {
     /// The tenant that owns every subscription.
     pub tenant_id: String,
     /// Every vault.
@@ -44,7 +44,7 @@ fn refuse<T>(status: StatusCode, code: &'static str, message: impl Into<String>)
 }
 
 /// Answers a request to `management.azure.com`.
-pub fn handle(world: &World, caller: Option<&Caller>, request: &Request) -> Response {
+pub(super) fn handle(world: &World, caller: Option<&Caller>, request: &Request) -> Response {
     let segments: Vec<String> = request.segments().iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let answer = match path.as_slice() {
@@ -66,7 +66,7 @@ pub fn handle(world: &World, caller: Option<&Caller>, request: &Request) -> Resp
 }
 
 /// Resource Manager's error body.
-pub fn error(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     Response::json(status, &json!({"error": {"code": code, "message": message}}))
 }
 

@@ -25,22 +25,22 @@ use super::wire::{Caller, Request, Response};
 use crate::error::{Error, Result};
 
 /// Resource Manager's host.
-pub const ARM: &str = "management.azure.com";
+pub(super) const ARM: &str = "management.azure.com";
 /// Entra's host.
-pub const LOGIN: &str = "login.microsoftonline.com";
+pub(super) const LOGIN: &str = "login.microsoftonline.com";
 
 /// Which part of the state has changed since it was last saved.
-pub mod changed {
+pub(super) mod changed {
     /// The clock.
-    pub const CLOCK: u8 = 1;
+    pub(crate) const CLOCK: u8 = 1;
     /// The vaults.
-    pub const VAULTS: u8 = 2;
+    pub(crate) const VAULTS: u8 = 2;
     /// The storage accounts.
-    pub const BLOBS: u8 = 4;
+    pub(crate) const BLOBS: u8 = 4;
 }
 
 /// Azure.
-pub struct Azure {
+pub(super) struct Azure {
     /// Its clock. Move it with [`Azure::advance`].
     pub clock: Clock,
     /// Its tokens.
@@ -60,7 +60,7 @@ pub struct Azure {
 }
 
 /// A fault that is to be carried out.
-pub struct Strike {
+pub(super) struct Strike {
     /// The rule's id.
     pub id: u64,
     /// What is to happen.
@@ -80,7 +80,7 @@ impl Azure {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if the identity is damaged.
-    pub fn new(clock: Clock, identity: &Identity, mut vaults: Vaults, blobs: Blobs, limits: Limits) -> Result<Self> {
+    pub(super) fn new(clock: Clock, identity: &Identity, mut vaults: Vaults, blobs: Blobs, limits: Limits) -> Result<Self> {
         vaults.set_limbo(limits.limbo);
         let subscriptions = vaults
             .facts()
@@ -105,7 +105,7 @@ impl Azure {
     }
 
     /// Why there is nothing to talk to at `host`, if so.
-    pub fn absent(&self, host: &str) -> Option<String> {
+    pub(super) fn absent(&self, host: &str) -> Option<String> {
         let known = if host.ends_with(".vault.azure.net") || host.ends_with(".managedhsm.azure.net") {
             lock(&self.vaults).knows(host)
         } else if host.ends_with(".blob.core.windows.net") {
@@ -120,7 +120,7 @@ impl Azure {
     }
 
     /// The service's own answer. May take as long as making an RSA key does.
-    pub fn serve(&self, now: DateTime<Utc>, id: Uuid, caller: Option<&Caller>, request: &Request) -> Response {
+    pub(super) fn serve(&self, now: DateTime<Utc>, id: Uuid, caller: Option<&Caller>, request: &Request) -> Response {
         let changes = !request.method.is_safe();
         match request.host.as_str() {
             LOGIN => login::handle(&self.tokens, now, id, request),
@@ -147,7 +147,7 @@ impl Azure {
     }
 
     /// The answer in place of the service's if a request limit is reached.
-    pub fn throttle(&self, now: DateTime<Utc>, request: &Request) -> Option<Response> {
+    pub(super) fn throttle(&self, now: DateTime<Utc>, request: &Request) -> Option<Response> {
         if !lock(&self.limits).enforce {
             return None;
         }
@@ -156,24 +156,24 @@ impl Azure {
     }
 
     /// How long every request takes at least.
-    pub fn latency(&self) -> Duration {
+    pub(super) fn latency(&self) -> Duration {
         Duration::from_millis(lock(&self.limits).latency_ms)
     }
 
     /// The limits in force.
-    pub fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         lock(&self.limits).clone()
     }
 
     /// Replaces the limits.
-    pub fn set_limits(&self, limits: Limits) {
+    pub(super) fn set_limits(&self, limits: Limits) {
         lock(&self.vaults).set_limbo(limits.limbo);
         self.note(changed::VAULTS);
         *lock(&self.limits) = limits;
     }
 
     /// Moves the clock forward.
-    pub fn advance(&self, by: Duration) {
+    pub(super) fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.note(changed::CLOCK);
     }
@@ -182,7 +182,7 @@ impl Azure {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if the rule asks for what HTTP cannot say.
-    pub fn fault(&self, rule: Rule) -> Result<u64> {
+    pub(super) fn fault(&self, rule: Rule) -> Result<u64> {
         match rule.problem() {
             None => Ok(lock(&self.faults).add(rule)),
             Some(problem) => Err(Error::usage(problem)),
@@ -190,18 +190,18 @@ impl Azure {
     }
 
     /// Drops every fault; what stalled goes on.
-    pub fn clear_faults(&self) {
+    pub(super) fn clear_faults(&self) {
         lock(&self.faults).clear();
         self.cleared.send_modify(|times| *times += 1);
     }
 
     /// The faults in force.
-    pub fn faults(&self) -> Vec<Counted> {
+    pub(super) fn faults(&self) -> Vec<Counted> {
         lock(&self.faults).list()
     }
 
     /// The fault that strikes a request.
-    pub fn strike(&self, request: &Request) -> Option<Strike> {
+    pub(super) fn strike(&self, request: &Request) -> Option<Strike> {
         // Subscribed first: a clearance right after the match must not be missed.
         let cleared = self.cleared.subscribe();
         let (id, action) = lock(&self.faults).strike(request)?;
@@ -209,52 +209,52 @@ impl Azure {
     }
 
     /// Works on the request log.
-    pub fn journal<T>(&self, work: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn journal<T>(&self, work: impl FnOnce(&mut Journal) -> T) -> T {
         work(&mut lock(&self.journal))
     }
 
     /// The requests after number `n`.
-    pub fn requests(&self, n: u64) -> Vec<Logged> {
+    pub(super) fn requests(&self, n: u64) -> Vec<Logged> {
         self.journal(|journal| journal.since(n))
     }
 
     /// Notes that parts have changed: bits of [`changed`].
-    pub fn note(&self, part: u8) {
+    pub(super) fn note(&self, part: u8) {
         self.changed.fetch_or(part, Ordering::SeqCst);
     }
 
     /// What has changed since this was last asked: bits of [`changed`].
-    pub fn take_changed(&self) -> u8 {
+    pub(super) fn take_changed(&self) -> u8 {
         self.changed.swap(0, Ordering::SeqCst)
     }
 
     /// The vaults, as bytes.
-    pub fn save_vaults(&self) -> Vec<u8> {
+    pub(super) fn save_vaults(&self) -> Vec<u8> {
         lock(&self.vaults).save()
     }
 
     /// The storage accounts, as bytes.
-    pub fn save_blobs(&self) -> Vec<u8> {
+    pub(super) fn save_blobs(&self) -> Vec<u8> {
         lock(&self.blobs).save()
     }
 
     /// Notes that the emulator shall stop once the answer that says so is sent.
-    pub fn request_stop(&self) {
+    pub(super) fn request_stop(&self) {
         self.stop_requested.store(true, Ordering::SeqCst);
     }
 
     /// Whether the emulator shall stop.
-    pub fn stop_requested(&self) -> bool {
+    pub(super) fn stop_requested(&self) -> bool {
         self.stop_requested.load(Ordering::SeqCst)
     }
 
     /// Stops the emulator.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
     /// Returns when the emulator is asked to stop.
-    pub async fn stopped(&self) {
+    pub(super) async fn stopped(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         self.stop.subscribe().wait_for(|stop| *stop).await.ok();
     }

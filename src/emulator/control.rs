@@ -43,7 +43,7 @@ struct Change {
 struct Refused(StatusCode, String);
 
 /// Serves one connection of the control interface.
-pub async fn serve(azure: Arc<Azure>, stream: TcpStream) {
+pub(super) async fn serve(azure: Arc<Azure>, stream: TcpStream) {
     let service = service_fn(|request| respond(&azure, request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if connection.await.is_ok_and(|()| azure.stop_requested()) {

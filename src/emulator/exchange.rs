@@ -20,7 +20,7 @@ use super::wire::{Caller, Request, Response};
 ///
 /// # Errors
 /// [`Broken`] if the connection is to close without an answer.
-pub async fn exchange(
+pub(super) async fn exchange(
     azure: Arc<Azure>,
     host: Arc<str>,
     request: hyper::Request<Incoming>,

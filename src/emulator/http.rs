@@ -12,11 +12,11 @@ use hyper::{Method, StatusCode};
 use super::wire::{self, percent_decode};
 
 /// The largest body that is read.
-pub const MAX_BODY: usize = 300 << 20;
+pub(super) const MAX_BODY: usize = 300 << 20;
 
 /// Why a request was not read.
 #[derive(Debug)]
-pub enum Unread {
+pub(super) enum Unread {
     /// Its body is larger than [`MAX_BODY`].
     TooLarge,
     /// The client went away.
@@ -27,7 +27,7 @@ pub enum Unread {
 ///
 /// # Errors
 /// [`Unread`] if the body is too large or never ends.
-pub async fn read(host: &str, request: hyper::Request<Incoming>) -> Result<(wire::Request, String), Unread> {
+pub(super) async fn read(host: &str, request: hyper::Request<Incoming>) -> Result<(wire::Request, String), Unread> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::Gone }
@@ -52,7 +52,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// A response for hyper. `cut` breaks the connection in the middle of the body.
-pub fn write(response: wire::Response, method: &Method, cut: bool) -> hyper::Response<Reply> {
+pub(super) fn write(response: wire::Response, method: &Method, cut: bool) -> hyper::Response<Reply> {
     let head = *method == Method::HEAD;
     let mut written = hyper::Response::new(Reply(match (head, cut) {
         (true, _) => Stage::Done,
@@ -76,7 +76,7 @@ pub fn write(response: wire::Response, method: &Method, cut: bool) -> hyper::Res
 }
 
 /// The body of a response.
-pub struct Reply(Stage);
+pub(super) struct Reply(Stage);
 
 /// What is still to be sent.
 enum Stage {
@@ -94,7 +94,7 @@ enum Stage {
 
 /// The connection is to break here.
 #[derive(Debug)]
-pub struct Broken;
+pub(super) struct Broken;
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

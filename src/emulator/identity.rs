@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// The tenant and every secret in it. No `Debug`: it is all secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub(super) struct Identity {
     /// The tenant's id.
     pub tenant_id: String,
     /// The applications that may sign in; the first may do everything.
@@ -31,7 +31,7 @@ pub struct Identity {
 /// An application with its service principal.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Application {
+pub(super) struct Application {
     /// Its name in the seed; `default` for the one that may do everything.
     pub name: String,
     /// Its application id.
@@ -49,7 +49,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) if a key cannot be made.
-    pub fn generate(principals: &[Principal]) -> Result<Self> {
+    pub(super) fn generate(principals: &[Principal]) -> Result<Self> {
         let owner = Principal { name: "default".into(), actions: vec!["*".into()] };
         let (ca_certificate, ca_key) = tls::new_authority()?;
         let token_key = KeyPair::generate(KeySize::Rsa2048)
@@ -68,7 +68,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if the stored key is damaged.
-    pub fn token_key(&self) -> Result<KeyPair> {
+    pub(super) fn token_key(&self) -> Result<KeyPair> {
         let damaged = || Error::usage("the stored key that signs tokens is damaged");
         let der = STANDARD.decode(&self.token_key).map_err(|_| damaged())?;
         KeyPair::from_pkcs8(&der).map_err(|_| damaged())

@@ -12,7 +12,7 @@ use super::wire::{Request, Response};
 
 /// What a request counts as (`azure.md` §1.9, §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub(super) enum Class {
     /// Making a key in software.
     KeyCreate,
     /// Making a key in an HSM.
@@ -30,7 +30,7 @@ pub enum Class {
 
 impl Class {
     /// The class of a request; none where no limit is emulated.
-    pub fn of(request: &Request) -> Option<Class> {
+    pub(super) fn of(request: &Request) -> Option<Class> {
         if request.host.ends_with(".blob.core.windows.net") {
             return Some(Class::Storage);
         }
@@ -76,14 +76,14 @@ const SUBSCRIPTION: usize = 5;
 
 /// Sliding windows, one for each vault or account and class, one for each subscription and class.
 #[derive(Debug, Default)]
-pub struct Windows {
+pub(super) struct Windows {
     taken: HashMap<(String, Class), VecDeque<DateTime<Utc>>>,
 }
 
 impl Windows {
     /// Counts a request; beyond a limit, the answer in its place. A request that is turned away does not count: the
     /// documentation says so, and in another place the opposite.
-    pub fn take(&mut self, now: DateTime<Utc>, request: &Request, subscription: Option<&str>) -> Option<Response> {
+    pub(super) fn take(&mut self, now: DateTime<Utc>, request: &Request, subscription: Option<&str>) -> Option<Response> {
         let class = Class::of(request)?;
         let mut scopes = vec![(request.host.clone(), class.limit())];
         // Storage has no such limit.

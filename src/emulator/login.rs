@@ -44,7 +44,7 @@ fn bad(number: u32, error: &'static str, text: impl Into<String>) -> Refusal {
 }
 
 /// Answers a request to `login.microsoftonline.com`; `id` becomes the trace id.
-pub fn handle(tokens: &Tokens, now: DateTime<Utc>, id: Uuid, request: &Request) -> Response {
+pub(super) fn handle(tokens: &Tokens, now: DateTime<Utc>, id: Uuid, request: &Request) -> Response {
     let segments = request.segments();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let answer = match (&request.method, path.as_slice()) {

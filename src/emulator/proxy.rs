@@ -22,7 +22,7 @@ use super::tls::Authority;
 
 /// What a connection needs.
 #[derive(Clone)]
-pub struct Proxy {
+pub(super) struct Proxy {
     /// The services.
     pub azure: Arc<Azure>,
     /// Their certificates.
@@ -30,7 +30,7 @@ pub struct Proxy {
 }
 
 /// Hands every connection to `serve`, forever.
-pub async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) {
+pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -46,7 +46,7 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListen
 
 impl Proxy {
     /// Serves one client connection.
-    pub async fn serve(self, stream: TcpStream) {
+    pub(super) async fn serve(self, stream: TcpStream) {
         let service = service_fn(move |request| {
             let answer = self.clone().connect(request);
             async move { Ok::<_, Infallible>(answer) }

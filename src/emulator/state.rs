@@ -19,14 +19,14 @@ const VAULTS: &str = "vaults.state";
 const BLOBS: &str = "blobs.state";
 
 /// A state directory in use by this process alone.
-pub struct StateDirectory {
+pub(super) struct StateDirectory {
     path: PathBuf,
     /// Holds the lock for as long as it is open.
     _lock: File,
 }
 
 /// What was saved.
-pub struct Saved {
+pub(super) struct Saved {
     /// Tenant, applications, keys.
     pub identity: Identity,
     /// How far the clock is ahead, in milliseconds.
@@ -59,7 +59,7 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 ///
 /// # Errors
 /// By the kind of the input or output error; the old file is then still there.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -80,7 +80,7 @@ impl StateDirectory {
     /// # Errors
     /// [`Kind::Conflict`] if another emulator uses it, [`Kind::Usage`] if its content is damaged, otherwise by the kind
     /// of the input or output error.
-    pub fn open(path: &Path) -> Result<(Self, Option<Saved>)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Option<Saved>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
@@ -127,7 +127,7 @@ impl StateDirectory {
     }
 
     /// Where the directory is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -135,7 +135,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// As [`replace`].
-    pub fn save_vaults(&self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn save_vaults(&self, bytes: &[u8]) -> Result<()> {
         replace(&self.path.join(VAULTS), bytes)
     }
 
@@ -143,7 +143,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// As [`replace`].
-    pub fn save_blobs(&self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn save_blobs(&self, bytes: &[u8]) -> Result<()> {
         replace(&self.path.join(BLOBS), bytes)
     }
 
@@ -151,7 +151,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// As [`replace`].
-    pub fn save_main(&self, identity: &Identity, clock_offset_ms: i64) -> Result<()> {
+    pub(super) fn save_main(&self, identity: &Identity, clock_offset_ms: i64) -> Result<()> {
         let main = Main { version: VERSION, clock_offset_ms, identity: identity.clone() };
         let text = serde_json::to_vec_pretty(&main)
             .map_err(|error| Error::internal(format!("couldn't write the emulator's identity: {error}")))?;

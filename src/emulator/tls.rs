@@ -21,7 +21,7 @@ const DOMAINS: [&str; 5] =
     ["vault.azure.net", "managedhsm.azure.net", "blob.core.windows.net", "management.azure.com", "login.microsoftonline.com"];
 
 /// Issues server certificates.
-pub struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     leaf_key: KeyPair,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
@@ -52,7 +52,7 @@ fn authority_params() -> CertificateParams {
 ///
 /// # Errors
 /// [`Kind::Internal`](crate::error::Kind::Internal) if a key cannot be made.
-pub fn new_authority() -> Result<(String, String)> {
+pub(super) fn new_authority() -> Result<(String, String)> {
     let key = KeyPair::generate().map_err(failed("make the certificate authority's key"))?;
     let certificate = authority_params().self_signed(&key).map_err(failed("make the certificate authority"))?;
     Ok((certificate.pem(), key.serialize_pem()))
@@ -63,7 +63,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if they are damaged.
-    pub fn new(certificate: &str, key: &str) -> Result<Self> {
+    pub(super) fn new(certificate: &str, key: &str) -> Result<Self> {
         let damaged = |error| Error::usage(format!("the stored certificate authority is damaged: {error}"));
         CertificateDer::from_pem_slice(certificate.as_bytes())
             .map_err(|error| Error::usage(format!("the stored certificate authority is damaged: {error}")))?;
@@ -76,7 +76,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) if no certificate can be made for that name.
-    pub fn config(&self, host: &str) -> Result<Arc<ServerConfig>> {
+    pub(super) fn config(&self, host: &str) -> Result<Arc<ServerConfig>> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = configs.get(host) {
             return Ok(config.clone());

@@ -15,10 +15,10 @@ use super::wire::Caller;
 use crate::error::{Error, Result};
 
 /// Seconds that a token holds.
-pub const LIFETIME: i64 = 3_600;
+pub(super) const LIFETIME: i64 = 3_600;
 
 /// Issues and checks tokens.
-pub struct Tokens {
+pub(super) struct Tokens {
     tenant_id: String,
     applications: Vec<Application>,
     key: KeyPair,
@@ -39,7 +39,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if the stored key is damaged.
-    pub fn new(identity: &Identity) -> Result<Self> {
+    pub(super) fn new(identity: &Identity) -> Result<Self> {
         let key = identity.token_key()?;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key().as_ref());
         let key_id = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..20).unwrap_or_default());
@@ -52,12 +52,12 @@ impl Tokens {
     }
 
     /// The application with that id.
-    pub fn application(&self, client_id: &str) -> Option<&Application> {
+    pub(super) fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.iter().find(|application| application.client_id.eq_ignore_ascii_case(client_id))
     }
 
     /// The tenant's id.
-    pub fn tenant_id(&self) -> &str {
+    pub(super) fn tenant_id(&self) -> &str {
         &self.tenant_id
     }
 
@@ -69,7 +69,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) if signing fails.
-    pub fn issue(&self, application: &Application, audience: &str, now: DateTime<Utc>, id: Uuid) -> Result<String> {
+    pub(super) fn issue(&self, application: &Application, audience: &str, now: DateTime<Utc>, id: Uuid) -> Result<String> {
         let now = now.timestamp();
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": self.key_id, "x5t": self.key_id});
         let claims = json!({
@@ -98,7 +98,7 @@ impl Tokens {
     }
 
     /// Who presents `authorization`; nobody if it is no token of this tenant that holds at `now`.
-    pub fn caller(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Option<Caller> {
+    pub(super) fn caller(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Option<Caller> {
         let (scheme, token) = authorization?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
@@ -124,7 +124,7 @@ impl Tokens {
     }
 
     /// The key set that checks the tokens (RFC 7517).
-    pub fn key_set(&self) -> Value {
+    pub(super) fn key_set(&self) -> Value {
         let public = self.key.public_key();
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({"keys": [{
