@@ -1,4 +1,5 @@
-//! The whole suite, one binary.
+//! The whole suite, one binary: `cargo test`.
 
 mod conformance;
+mod emulator;
 mod support;

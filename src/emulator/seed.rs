@@ -1,7 +1,11 @@
 //! The seed file: what Azure holds when the emulator starts. TOML; unknown fields are errors. docs/EMULATOR.md describes
 //! every field for users; the types here are that description in code.
 
-use serde::Deserialize;
+mod check;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// A whole seed file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -21,8 +25,33 @@ pub struct Seed {
     pub principals: Vec<Principal>,
 }
 
+impl Seed {
+    /// Reads a seed file.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) with line and column for what is no seed file, and with the object's
+    /// name for what Azure would not allow.
+    pub fn parse(text: &str) -> Result<Seed> {
+        let seed: Seed = toml::from_str(text).map_err(|error| {
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+            let message = error.message().replace('\n', ", ");
+            Error::usage(format!("seed line {line}, column {column}: {message}"))
+                .hint("docs/EMULATOR.md describes every field")
+        })?;
+        check::check(&seed)?;
+        Ok(seed)
+    }
+}
+
+/// Line and column, from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+    (before.matches('\n').count() + 1, column + 1)
+}
+
 /// How hard the emulated services push back.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Whether the documented requests per 10 s are enforced, with 429 beyond.
@@ -37,7 +66,7 @@ pub struct Limits {
 }
 
 /// How long an object stays in transition after delete, recover and purge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limbo {
     /// Changes complete at once.
@@ -116,6 +145,16 @@ pub struct Object {
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,
+}
+
+impl Object {
+    /// The names it stands for: `NAME`, or `NAME-0000` … when there is a count.
+    pub fn names(&self) -> Vec<String> {
+        match self.count {
+            None => vec![self.name.clone()],
+            Some(count) => (0..count).map(|index| format!("{}-{index:04}", self.name)).collect(),
+        }
+    }
 }
 
 fn one() -> u32 {

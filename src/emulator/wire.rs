@@ -103,7 +103,7 @@ impl Caller {
 }
 
 /// Whether `text` fits `pattern`, where `*` stands for any run of characters.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, tail)) => {

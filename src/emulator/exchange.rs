@@ -1,0 +1,123 @@
+//! One exchange with an emulated service: log, latency, fault, limit, caller, service, and the headers that every
+//! service sends. Knows no sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use super::azure::{Azure, Strike};
+use super::clock;
+use super::faults::{Action, Rewrite, When};
+use super::http::{self, Broken, Reply, Unread};
+use super::journal::Logged;
+use super::wire::{Caller, Request, Response};
+
+/// Answers a request to the service at `host`.
+///
+/// # Errors
+/// [`Broken`] if the connection is to close without an answer.
+pub(super) async fn exchange(
+    azure: Arc<Azure>,
+    host: Arc<str>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Reply>, Broken> {
+    let method = request.method().clone();
+    let (request, query) = match http::read(&host, request).await {
+        Ok(read) => read,
+        Err(Unread::Gone) => return Err(Broken),
+        Err(Unread::TooLarge) => {
+            let refused = Response::new(StatusCode::PAYLOAD_TOO_LARGE).header("connection", "close");
+            return Ok(http::write(refused, &method, false));
+        }
+    };
+    let id = clock::uuid();
+    let now = azure.clock.now();
+    let caller = azure.tokens.caller(request.header("authorization"), now);
+    let n = azure.journal(|journal| journal.begin(entry(&request, query, caller.as_ref(), now)));
+    let mut strike = azure.strike(&request);
+    if let Some(strike) = &strike {
+        azure.journal(|journal| journal.fault(n, strike.id));
+    }
+    clock::sleep(azure.latency()).await;
+    let mut response = answer(&azure, id, caller.as_ref(), &request, strike.as_mut()).await?;
+    complete(&azure, id, &request, &mut response);
+    azure.journal(|journal| journal.answered(n, response.status.as_u16()));
+    let cut = strike.is_some_and(|strike| strike.action == Action::Rewrite(Rewrite::Cut));
+    Ok(http::write(response, &method, cut))
+}
+
+fn entry(request: &Request, query: String, caller: Option<&Caller>, now: DateTime<Utc>) -> Logged {
+    Logged {
+        n: 0,
+        time: now,
+        host: request.host.clone(),
+        method: request.method.to_string(),
+        path: request.path.clone(),
+        query,
+        length: request.body.len(),
+        status: None,
+        fault: None,
+        caller: caller.map(|caller| caller.name.clone()),
+        user_agent: request.header("user-agent").map(str::to_owned),
+    }
+}
+
+/// The service's answer, or what a fault makes of it.
+async fn answer(
+    azure: &Azure,
+    id: Uuid,
+    caller: Option<&Caller>,
+    request: &Request,
+    mut strike: Option<&mut Strike>,
+) -> Result<Response, Broken> {
+    if let Some(strike) = &mut strike {
+        match &strike.action {
+            Action::Status(status) if status.when == When::Before => return Ok(status.response(&request.host)),
+            Action::Reset(When::Before) => return Err(Broken),
+            Action::Stall(When::Before) => stall(strike).await,
+            Action::DelayMs(delay) => clock::sleep(Duration::from_millis(*delay)).await,
+            _ => {}
+        }
+    }
+    // The moment at which it takes effect, after every delay.
+    let now = azure.clock.now();
+    let mut response = match azure.throttle(now, request) {
+        Some(refused) => refused,
+        // Other connections must not wait while a service makes a key.
+        None => tokio::task::block_in_place(|| azure.serve(now, id, caller, request)),
+    };
+    if let Some(strike) = &mut strike {
+        match &strike.action {
+            Action::Status(status) => return Ok(status.response(&request.host)),
+            Action::Reset(_) => return Err(Broken),
+            Action::Stall(When::After) => stall(strike).await,
+            Action::Rewrite(rewrite) => rewrite.apply(&mut response),
+            Action::Stall(When::Before) | Action::DelayMs(_) => {}
+        }
+    }
+    Ok(response)
+}
+
+/// Waits until the faults are cleared. If the client goes away first, hyper drops the exchange here.
+async fn stall(strike: &mut Strike) {
+    // The sender outlives every exchange, so waiting cannot fail.
+    strike.cleared.changed().await.ok();
+}
+
+/// The headers that every service sends.
+fn complete(azure: &Azure, id: Uuid, request: &Request, response: &mut Response) {
+    let mut add = |name: &str, value: String| {
+        if !response.headers.iter().any(|(present, _)| present == name) {
+            response.headers.push((name.to_owned(), value));
+        }
+    };
+    add("date", azure.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    add("x-ms-request-id", id.to_string());
+    if let Some(client) = request.header("x-ms-client-request-id") {
+        add("x-ms-client-request-id", client.to_owned());
+    }
+}
