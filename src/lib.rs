@@ -25,6 +25,8 @@ pub mod azure;
 pub mod config;
 pub mod jobs;
 
+pub mod assemble;
+
 #[cfg(feature = "emulator")]
 pub mod emulator;
 

@@ -2,11 +2,14 @@
 //! called and how it reads, and leaves what it does to `jobs`.
 
 mod args;
-
+mod commands;
 mod console;
+#[cfg(feature = "emulator")]
+mod demo;
+mod files;
 mod logging;
 mod progress;
-
+mod prompt;
 mod render;
 mod table;
 
@@ -42,7 +45,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         stop_on_signals();
-        Ok::<_, Error>(ExitCode::SUCCESS)
+        commands::run(cli, &console, &STOP).await
     });
     // Threads that still wait for the network must not hold up the end of the program.
     runtime.shutdown_background();

@@ -363,10 +363,8 @@ pub async fn run(
         fs::remove_file(ready_file).ok();
     }
     let unavailable = |error: std::io::Error| Error::new(Kind::Unavailable, format!("couldn't watch signals: {error}"));
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt()).map_err(unavailable)?,
-        signal(SignalKind::terminate()).map_err(unavailable)?,
-    );
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt()).map_err(unavailable)?, signal(SignalKind::terminate()).map_err(unavailable)?);
     let emulator = blocking(move || Emulator::start(seed, Options { state, ca_directory: None })).await?;
     if let Some(ready_file) = ready_file {
         let document = serde_json::to_vec_pretty(emulator.ready())

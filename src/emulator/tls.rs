@@ -17,8 +17,13 @@ use crate::error::{Error, Result};
 
 /// What the authority may vouch for. A client trusts it, and its key may lie in a state directory: it must be of no use
 /// against any other site.
-const DOMAINS: [&str; 5] =
-    ["vault.azure.net", "managedhsm.azure.net", "blob.core.windows.net", "management.azure.com", "login.microsoftonline.com"];
+const DOMAINS: [&str; 5] = [
+    "vault.azure.net",
+    "managedhsm.azure.net",
+    "blob.core.windows.net",
+    "management.azure.com",
+    "login.microsoftonline.com",
+];
 
 /// Issues server certificates.
 pub(super) struct Authority {

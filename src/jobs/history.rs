@@ -102,8 +102,8 @@ pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snap
 }
 
 /// The objects of the newest snapshot of `vault`.
-pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotRef, Vec<Listed>)> {
-    let (snapshot, manifest) = newest(reader, vault).await?;
+pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Listed>> {
+    let (_, manifest) = newest(reader, vault).await?;
     let listed = manifest
         .lines
         .into_iter()
@@ -118,7 +118,7 @@ pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotR
             gap: line.gap.map(|gap| gap.code),
         })
         .collect();
-    Ok((snapshot, listed))
+    Ok(listed)
 }
 
 /// Every capture of `object` in the archive of `vault`, the newest first.

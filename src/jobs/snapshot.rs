@@ -90,6 +90,25 @@ pub struct Report {
     pub error: Option<String>,
 }
 
+impl Report {
+    /// The report of a run that committed nothing.
+    pub fn failed(vault: &str, error: &Error) -> Self {
+        Report {
+            vault: vault.to_owned(),
+            status: Outcome::Failed,
+            sequence: None,
+            objects: Objects::default(),
+            gaps: Vec::new(),
+            requests: 0,
+            throttled: 0,
+            seconds: 0.0,
+            warnings: Vec::new(),
+            interrupted: false,
+            error: Some(error.to_string()),
+        }
+    }
+}
+
 /// How a snapshot ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

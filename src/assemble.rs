@@ -1,0 +1,296 @@
+//! From settings to doors: which store, which vaults, which keys. The only place that knows both the settings and Azure;
+//! what it hands out are the doors that jobs are written against.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::ambient::Ambient;
+use crate::archive::Reader;
+use crate::azure::{Arm, Cloud, Connection, Container, CredentialConfig, CustomCloud, Network, Vault};
+use crate::capture::Policy;
+use crate::config::{self, CloudName, Credential, Settings, Store, Worm};
+use crate::error::{Context, Error, Kind, Result};
+use crate::jobs::history;
+use crate::jobs::protection::Demand;
+use crate::model::VaultUri;
+use crate::seal::{Identities, Prompt, Recipients};
+use crate::store;
+use crate::store::directory::Directory;
+use crate::tlog::{Signer, Verifier};
+use crate::verify::Standard;
+
+/// A key file is one line.
+const KEY_FILE_MAX: u64 = 4096;
+
+/// Settings, and everything that can be made from them.
+pub struct Assembly {
+    /// The settings.
+    pub settings: Settings,
+    /// Time and chance.
+    pub ambient: Ambient,
+    connections: std::sync::Mutex<BTreeMap<String, Connection>>,
+}
+
+/// The archive's store, open for reading and adding.
+pub struct Archive {
+    store: Box<dyn store::Append>,
+    verifiers: Vec<Verifier>,
+}
+
+impl Archive {
+    /// The store.
+    pub fn store(&self) -> &dyn store::Append {
+        self.store.as_ref()
+    }
+
+    /// The pinned keys.
+    pub fn verifiers(&self) -> &[Verifier] {
+        &self.verifiers
+    }
+
+    /// Opens the archive in the store.
+    pub async fn reader(&self) -> Result<Reader<'_>> {
+        if self.verifiers.is_empty() {
+            return Err(Error::usage("archive.verifiers is empty: nothing in the archive could be believed")
+                .hint("pin the verifier key that `akv-archiver init` printed"));
+        }
+        Reader::open(self.store.as_ref(), &self.verifiers).await
+    }
+}
+
+impl Assembly {
+    /// Prepares to assemble; nothing is opened or sent.
+    pub fn new(settings: Settings, ambient: Ambient) -> Self {
+        Assembly { settings, ambient, connections: std::sync::Mutex::default() }
+    }
+
+    /// The connection of a credential. Doors of the same credential share it, and so its tokens.
+    fn connection(&self, credential: &Credential) -> Result<Connection> {
+        let name = format!("{credential:?}");
+        let mut connections = self.connections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(connection) = connections.get(&name) {
+            return Ok(connection.clone());
+        }
+        let network = Network {
+            proxy: self.settings.network.proxy.as_ref().map(|proxy| url(proxy.as_str())).transpose()?,
+            ca_file: self.settings.network.ca_file.clone(),
+        };
+        let connection =
+            Connection::new(&network, cloud(&self.settings)?, &sign_in(credential)?, self.ambient.clone())?;
+        connections.insert(name, connection.clone());
+        Ok(connection)
+    }
+
+    /// The archive's store.
+    pub fn archive(&self) -> Result<Archive> {
+        let store: Box<dyn store::Append> = match &self.settings.archive.store {
+            Store::Container { .. } => Box::new(self.container()?),
+            Store::Directory { path, shared } => Box::new(Directory::new(path.clone(), *shared)),
+        };
+        Ok(Archive { store, verifiers: self.verifiers()? })
+    }
+
+    fn container(&self) -> Result<Container> {
+        let Store::Container { url: address, credential, resource_id, .. } = &self.settings.archive.store else {
+            return Err(Error::internal("a directory was taken for a container"));
+        };
+        let connection = self.connection(credential)?;
+        let arm = arm(&connection, resource_id.as_deref())?;
+        connection.container(&url(address.as_str())?, Some(Arc::new(arm)))
+    }
+
+    /// The vault at `uri`, with the credential that the settings give for it; for a vault that they do not know, such as
+    /// the target of a restore, with that of the first vault.
+    pub fn vault(&self, uri: &VaultUri) -> Result<Vault> {
+        self.connection(&self.vault_settings(uri)?.credential)?.vault(uri)
+    }
+
+    /// The management plane, as the identity that reads the vault.
+    pub fn facts(&self, uri: &VaultUri) -> Result<Arm> {
+        let vault = self.vault_settings(uri)?;
+        let known = vault.resource_id.as_deref().filter(|_| vault.uri == *uri);
+        arm(&self.connection(&vault.credential)?, known)
+    }
+
+    fn vault_settings(&self, uri: &VaultUri) -> Result<&config::Vault> {
+        let vaults = &self.settings.vaults;
+        vaults.iter().find(|vault| vault.uri == *uri).or(vaults.first()).ok_or_else(|| {
+            Error::usage(format!("the settings name no vault, so there is no credential for {uri}"))
+                .hint("add a [[vault]] with `uri` and `credential`")
+        })
+    }
+
+    /// The address that a name on the command line means: a vault of the settings, an address, or a host.
+    pub fn vault_uri(&self, text: &str) -> Result<VaultUri> {
+        let named = self.settings.vaults.iter().find(|vault| vault.name == text).map(|vault| vault.uri.clone());
+        named
+            .or_else(|| VaultUri::parse(text))
+            .or_else(|| VaultUri::parse(&format!("https://{text}")).filter(|_| text.contains('.')))
+            .ok_or_else(|| {
+                let known: Vec<&str> = self.settings.vaults.iter().map(|vault| vault.name.as_str()).collect();
+                Error::usage(format!(
+                    "{text:?} is neither a vault of the settings nor an address such as https://NAME.vault.azure.net"
+                ))
+                .hint(format!("the settings name: {}", known.join(", ")))
+            })
+    }
+
+    /// The vault that is meant: the one named, or the only one there is.
+    pub async fn one_vault(&self, named: Option<&str>, reader: &Reader<'_>) -> Result<VaultUri> {
+        if let Some(text) = named {
+            return self.vault_uri(text);
+        }
+        if let [only] = self.settings.vaults.as_slice() {
+            return Ok(only.uri.clone());
+        }
+        match history::vaults(reader, &[]).await?.as_slice() {
+            [only] => Ok(only.clone()),
+            several => {
+                let hosts: Vec<&str> = several.iter().map(VaultUri::host).collect();
+                Err(Error::usage("there are several vaults")
+                    .hint(format!("say which with --vault: {}", hosts.join(", "))))
+            }
+        }
+    }
+
+    /// Who can open new captures.
+    pub fn recipients(&self) -> Result<Recipients> {
+        Recipients::parse(&self.settings.archive.recipients).context("archive.recipients")
+    }
+
+    /// Who opens captures here.
+    pub fn identities(&self, prompt: impl FnOnce(Option<Zeroizing<String>>) -> Arc<dyn Prompt>) -> Result<Identities> {
+        let archive = &self.settings.archive;
+        if archive.identities.is_empty() {
+            return Err(Error::new(Kind::NoIdentity, "no identity is at hand, and captures open only with one")
+                .hint("set archive.identity, or AKV_ARCHIVER__ARCHIVE__IDENTITY, to an age identity file"));
+        }
+        let passphrase = archive.identity_passphrase.as_ref().map(config::Secret::read).transpose()?;
+        Identities::from_files(&archive.identities, prompt(passphrase)).context("archive.identity")
+    }
+
+    /// The key that signs the log.
+    pub fn signer(&self) -> Result<Signer> {
+        let path = self.settings.archive.signer.as_deref().ok_or_else(|| {
+            Error::usage("archive.signer is not set, and the log must be signed")
+                .hint("name the key file that `akv-archiver init` made")
+        })?;
+        read_signer(path)
+    }
+
+    fn verifiers(&self) -> Result<Vec<Verifier>> {
+        let parse = |text: &String| {
+            Verifier::parse(text)
+                .map_err(|error| Error::usage(format!("archive.verifiers: {text:?} is no verifier key: {error}")))
+        };
+        self.settings.archive.verifiers.iter().map(parse).collect()
+    }
+
+    /// Whether the store must be write-once.
+    pub fn demand(&self) -> Demand {
+        match &self.settings.archive.store {
+            Store::Container { worm: Worm::Required, .. } => Demand::Required,
+            Store::Container { worm: Worm::Optional, .. } | Store::Directory { .. } => Demand::Optional,
+        }
+    }
+
+    /// When to take unchanged objects again.
+    pub fn policy(&self) -> Result<Policy> {
+        let capture = &self.settings.capture;
+        Ok(Policy {
+            recapture_every: delta(capture.recapture_every)?,
+            protection_min: delta(capture.protection_min)?,
+            full_every: delta(capture.full_every)?,
+        })
+    }
+
+    /// What verification holds the archive to.
+    pub fn standard(&self) -> Result<Standard> {
+        Ok(Standard {
+            verifiers: self.verifiers()?,
+            worm: self.demand() == Demand::Required,
+            protection_min: delta(self.settings.capture.protection_min)?,
+            now: self.ambient.now(),
+        })
+    }
+}
+
+/// Reads a log signer from its file.
+pub fn read_signer(path: &Path) -> Result<Signer> {
+    use std::io::Read as _;
+    let failed = |error: std::io::Error| {
+        Error::usage(format!("couldn't read the log signer {}: {error}", path.display()))
+            .hint("archive.signer names the file that `akv-archiver init` made")
+    };
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    std::fs::File::open(path).map_err(failed)?.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    Signer::parse(text.trim_end())
+        .map_err(|error| Error::usage(format!("{} holds no log signer: {error}", path.display())))
+}
+
+/// A new log signer for an archive.
+pub fn new_signer(name: &str, ambient: &Ambient) -> Result<Signer> {
+    let seed = Zeroizing::new(ambient.bytes::<32>());
+    Signer::from_seed(name, &seed).map_err(|error| Error::internal(format!("couldn't make a log signer: {error}")))
+}
+
+fn delta(duration: std::time::Duration) -> Result<TimeDelta> {
+    TimeDelta::from_std(duration).map_err(|_| Error::usage("a duration in the settings is longer than time lasts"))
+}
+
+fn url(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|error| Error::usage(format!("an address in the settings cannot be used: {error}")))
+}
+
+fn arm(connection: &Connection, known: Option<&str>) -> Result<Arm> {
+    let arm = connection.arm()?;
+    Ok(match known {
+        Some(id) => arm.knowing(id),
+        None => arm,
+    })
+}
+
+fn cloud(settings: &Settings) -> Result<Cloud> {
+    Ok(match &settings.network.cloud {
+        config::Cloud::Known(CloudName::Public) => Cloud::Public,
+        config::Cloud::Known(CloudName::UsGovernment) => Cloud::UsGovernment,
+        config::Cloud::Known(CloudName::China) => Cloud::China,
+        config::Cloud::Custom { authority, management } => {
+            let suffix_of_vaults = settings.vaults.first().map(|vault| vault.uri.suffix().to_owned());
+            let host = match &settings.archive.store {
+                Store::Container { url: address, .. } => url(address.as_str())?.host_str().map(str::to_owned),
+                Store::Directory { .. } => None,
+            };
+            let suffix_of_storage =
+                host.as_deref().and_then(|host| host.split_once(".blob.")).map(|(_, suffix)| suffix.to_owned());
+            Cloud::Custom(CustomCloud {
+                authority: url(authority.as_str())?,
+                management: url(management.as_str())?,
+                management_audience: management.as_str().to_owned(),
+                vault_suffix: suffix_of_vaults.unwrap_or_else(|| "vault.azure.net".into()),
+                storage_suffix: suffix_of_storage.unwrap_or_else(|| "core.windows.net".into()),
+            })
+        }
+    })
+}
+
+fn sign_in(credential: &Credential) -> Result<CredentialConfig> {
+    Ok(match credential.clone() {
+        Credential::ManagedIdentity { client_id } => CredentialConfig::ManagedIdentity { client_id },
+        Credential::ClientSecret { tenant_id, client_id, secret } => {
+            CredentialConfig::ClientSecret { tenant_id, client_id, secret: secret.read()? }
+        }
+        Credential::ClientAssertion { tenant_id, client_id, assertion_file } => {
+            CredentialConfig::ClientAssertion { tenant_id, client_id, token_file: assertion_file }
+        }
+        Credential::WorkloadIdentity { tenant_id, client_id, token_file } => {
+            CredentialConfig::WorkloadIdentity { tenant_id, client_id, token_file }
+        }
+        Credential::AzureCli { tenant_id } => CredentialConfig::AzureCli { tenant_id, subscription: None },
+    })
+}

@@ -1,0 +1,70 @@
+//! `list`, `history` and `verify`: reading an archive.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::object;
+use crate::assemble::Assembly;
+use crate::cli::args::{History, List};
+use crate::cli::console::Console;
+use crate::cli::progress::Bar;
+use crate::cli::render;
+use crate::error::{Kind, Result};
+use crate::jobs::history;
+use crate::model::VaultUri;
+use crate::progress::Progress;
+use crate::verify::{self, Status};
+
+/// Lists objects or snapshots.
+pub async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Result<ExitCode> {
+    let archive = assembly.archive()?;
+    let reader = archive.reader().await?;
+    let asked = arguments.vaults.iter().map(|text| assembly.vault_uri(text)).collect::<Result<Vec<VaultUri>>>()?;
+    let vaults = history::vaults(&reader, &asked).await?;
+    if arguments.snapshots {
+        let mut snapshots = Vec::new();
+        for vault in &vaults {
+            snapshots.extend(history::snapshots(&reader, vault).await?);
+        }
+        console.result(&json!({"snapshots": snapshots}), || render::snapshots(&snapshots));
+    } else {
+        let mut objects = Vec::new();
+        for vault in &vaults {
+            objects.extend(history::objects(&reader, vault).await?);
+        }
+        console.result(&json!({"objects": objects}), || render::objects(&objects));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the captures of one object.
+pub async fn history(assembly: &Assembly, console: &Console, arguments: History) -> Result<ExitCode> {
+    let object = object(&arguments.object)?;
+    let archive = assembly.archive()?;
+    let reader = archive.reader().await?;
+    let vault = assembly.one_vault(arguments.vault.as_deref(), &reader).await?;
+    let captures = history::captures(&reader, &vault, &object).await?;
+    let document = json!({"vault": vault.host(), "object": object.to_string(), "captures": captures});
+    console.result(&document, || format!("{object} in {}:\n{}", vault.host(), render::captures(&captures)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Verifies the archive.
+pub async fn verify(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
+    let archive = assembly.archive()?;
+    if archive.verifiers().is_empty() {
+        // Says the same as opening the archive does, and before anything is sent.
+        archive.reader().await?;
+    }
+    let bar = Bar::new("verify");
+    bar.stage("reading the archive", None);
+    let report = verify::verify(archive.store(), &assembly.standard()?).await?;
+    drop(bar);
+    console.result(&report, || render::verify(&report));
+    Ok(match report.status {
+        Status::Ok => ExitCode::SUCCESS,
+        Status::Noncompliant => ExitCode::from(Kind::Noncompliant.exit_code()),
+        Status::Tampered => ExitCode::from(Kind::Tampered.exit_code()),
+    })
+}

@@ -1,0 +1,77 @@
+//! `doctor`: one line a check, each with its fix.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::assemble::{Archive, Assembly};
+use crate::cli::console::Console;
+use crate::cli::progress::Bar;
+use crate::cli::render;
+use crate::error::{Error, Kind, Result};
+use crate::format::archive::ARCHIVE_MAX;
+use crate::format::paths;
+use crate::jobs::doctor::{Check, Verdict, check_keys, check_store, check_vault};
+use crate::progress::Progress;
+use crate::vault;
+
+/// Runs every check. The exit code is that of the first that failed.
+pub async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
+    let bar = Bar::new("doctor");
+    bar.stage("checking", None);
+    let mut checks = keys(assembly);
+    match assembly.archive() {
+        Ok(archive) => checks.extend(archive_checks(assembly, &archive).await),
+        Err(error) => checks.push(Check::fail("archive", "settings", error)),
+    }
+    for vault in &assembly.settings.vaults {
+        match assembly.vault(&vault.uri) {
+            Ok(door) => {
+                let facts = assembly.facts(&vault.uri)?;
+                let facts = Some(&facts as &dyn vault::Facts);
+                checks.extend(check_vault(&vault.name, &door, facts, &assembly.ambient).await);
+            }
+            Err(error) => checks.push(Check::fail(&vault.name, "settings", error)),
+        }
+    }
+    drop(bar);
+    let worst = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+    console.result(&json!({"status": worst, "checks": checks}), || render::doctor(&checks));
+    let failed = checks.iter().find_map(|check| check.kind);
+    Ok(ExitCode::from(failed.map_or(0, Kind::exit_code)))
+}
+
+fn keys(assembly: &Assembly) -> Vec<Check> {
+    let archive = &assembly.settings.archive;
+    let recipients = match assembly.recipients() {
+        Ok(recipients) => recipients.len(),
+        Err(error) if !archive.recipients.is_empty() => return vec![Check::fail("keys", "recipients", error)],
+        Err(_) => 0,
+    };
+    // Who only reads archives has no signer, and needs none.
+    let signer = match archive.signer.is_some().then(|| assembly.signer()).transpose() {
+        Ok(signer) => signer,
+        Err(error) => return vec![Check::fail("keys", "signer", error)],
+    };
+    match assembly.archive() {
+        Ok(archive) => check_keys(recipients, signer.as_ref(), archive.verifiers()),
+        Err(error) => vec![Check::fail("keys", "verifiers", error)],
+    }
+}
+
+async fn archive_checks(assembly: &Assembly, archive: &Archive) -> Vec<Check> {
+    let store = archive.store();
+    let probe = async {
+        let path = paths::archive()?;
+        let bytes = store.get(&path, None, ARCHIVE_MAX).await.map_err(Error::from)?;
+        Ok::<_, Error>((path, bytes))
+    };
+    let probe = probe.await;
+    let readable = match (&probe, archive.reader().await) {
+        (_, Ok(reader)) => Check::ok("archive", "open", format!("archive {}", reader.archive().archive_id)),
+        (_, Err(error)) => Check::fail("archive", "open", error),
+    };
+    let mut checks = check_store(store, assembly.demand(), probe.ok()).await;
+    checks.push(readable);
+    checks
+}

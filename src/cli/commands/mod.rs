@@ -1,0 +1,78 @@
+//! One file per command: arguments in, a job run, its result printed, an exit code out.
+
+mod archive;
+mod doctor;
+mod documents;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod init;
+mod restore;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::args::{Cli, Command};
+use super::console::Console;
+use super::prompt::Terminal;
+use crate::ambient::Ambient;
+use crate::assemble::Assembly;
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::model::Object;
+use crate::progress::Stop;
+use crate::seal::Identities;
+
+/// Runs a command.
+pub async fn run(cli: Cli, console: &Console, stop: &'static Stop) -> Result<ExitCode> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Init(arguments) => init::run(config, console, arguments).await,
+        Command::Doctor => doctor::run(&assembly(config)?, console).await,
+        Command::Snapshot(arguments) => snapshot::run(&assembly(config)?, console, stop, arguments).await,
+        Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
+        Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
+        Command::Verify => archive::verify(&assembly(config)?, console).await,
+        Command::Restore(command) => restore::run(&assembly(config)?, console, command).await,
+        Command::Completions { shell } => documents::completions(console, shell),
+        Command::Man { out } => documents::man(console, out.as_deref()),
+        #[cfg(feature = "emulator")]
+        Command::Emulator(arguments) => emulator::run(console, arguments).await,
+        #[cfg(feature = "emulator")]
+        Command::Demo(arguments) => super::demo::run(console, arguments).await,
+        #[cfg(not(feature = "emulator"))]
+        Command::Emulator(_) | Command::Demo(_) => Err(Error::usage("this build has no emulator")
+            .hint("build with `cargo build --release --features emulator`, or run `cargo demo` in a clone")),
+    }
+}
+
+/// The process environment. A variable that is not text cannot be a setting of ours.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |value: std::ffi::OsString| value.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// The working directory.
+pub fn working_directory() -> Result<std::path::PathBuf> {
+    std::env::current_dir().map_err(|error| Error::usage(format!("the working directory is gone: {error}")))
+}
+
+fn assembly(config: Option<&Path>) -> Result<Assembly> {
+    let settings = Settings::load(config, &working_directory()?, &environment())?;
+    Ok(Assembly::new(settings, Ambient::system()))
+}
+
+/// The identities that open captures; a passphrase is asked for on the terminal.
+fn identities(assembly: &Assembly) -> Result<Identities> {
+    assembly.identities(|passphrase| Arc::new(Terminal { passphrase }))
+}
+
+/// An object as named on the command line.
+fn object(text: &str) -> Result<Object> {
+    Object::parse(text).ok_or_else(|| {
+        Error::usage(format!("{text:?} is not an object"))
+            .hint("name it KIND/NAME, such as key/tde-protector, secret/app or certificate/tls")
+    })
+}

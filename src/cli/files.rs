@@ -1,0 +1,91 @@
+//! Files that commands read and write: bounded, whole, and private where they hold secrets.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+
+/// Reads a file of at most `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let fail = |error: std::io::Error| failed("read", path, &error);
+    let mut bytes = Vec::new();
+    File::open(path).map_err(fail)?.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    match bytes.len() as u64 <= limit {
+        true => Ok(bytes),
+        false => Err(Error::usage(format!("{} is larger than {limit} bytes", path.display()))),
+    }
+}
+
+/// Creates a file that must not exist yet, readable by its owner only.
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    create(path, bytes, 0o600)
+}
+
+/// Creates a file that must not exist yet.
+pub fn create_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    create(path, bytes, 0o644)
+}
+
+fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| failed("create", path, &error))
+}
+
+/// Writes a file whole or not at all, over an earlier one of the name.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is no file name", path.display())))?;
+    let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&beside, path)
+        });
+    written.map_err(|error| {
+        // What is left of it is of no use to anybody; that it may not be removable changes nothing.
+        let _ = std::fs::remove_file(&beside);
+        failed("write", path, &error)
+    })
+}
+
+fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+    let kind = match error.kind() {
+        ErrorKind::PermissionDenied => Kind::Denied,
+        ErrorKind::AlreadyExists => Kind::Conflict,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::Unavailable,
+        _ => Kind::Usage,
+    };
+    Error::new(kind, format!("couldn't {doing} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn private_files_are_private_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("signer.key");
+        create_private(&path, b"one").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(create_private(&path, b"two").unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(read(&path, 3).unwrap(), b"one");
+        assert_eq!(read(&path, 2).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn a_replaced_file_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.json");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read(&path, 9).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,82 @@
+//! Killing the program: at any request of a snapshot, and the archive is still whole; the next run completes.
+
+use std::time::{Duration, Instant};
+
+use akv_archiver::emulator::faults::{Action, Rule, When};
+
+use crate::support::{SEED, World};
+
+/// Starts a snapshot whose request number `n` never gets an answer, kills it there, and tells whether it got that far.
+fn killed_at(world: &World, n: u64, when: When) -> bool {
+    let before = world.azure.requests().len();
+    world.azure.fault(Rule::new(Action::Stall(when)).window(n, 1)).unwrap();
+    let mut child = world.command(&["snapshot"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    let reached = loop {
+        if world.azure.requests().iter().skip(before).any(|request| request.fault.is_some()) {
+            break true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            break false;
+        }
+        assert!(Instant::now() < patience, "the snapshot neither ended nor reached request {n}");
+        std::thread::yield_now();
+    };
+    child.kill().ok();
+    child.wait().unwrap();
+    world.azure.clear_faults();
+    reached
+}
+
+#[test]
+fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
+    let seed = SEED.replace("count = 3", "count = 1");
+    let mut points = 0;
+    for when in [When::Before, When::After] {
+        let world = World::new(&seed);
+        world.init("prod", "vaults").succeeded();
+        for n in 0.. {
+            // Something changes before each run, so that each has something to take.
+            let value = format!(r#"{{"value":"{n}"}}"#);
+            world.stranger().vault("PUT", "prod.vault.azure.net/secrets/app", &value);
+            world.azure.advance(Duration::from_secs(5));
+            if !killed_at(&world, n, when) {
+                break;
+            }
+            points += 1;
+            // Before the first snapshot was ever committed there is no log, which is a finding and not a defect.
+            let (code, verified) = world.json(&["verify"]);
+            let findings = verified["findings"].as_array().unwrap();
+            let harmless = findings.iter().all(|f| f["severity"] == "note" || f["code"] == "no-snapshot");
+            assert!(harmless && (code == 0 || code == 21), "killed at request {n}: {verified:#}");
+        }
+        world.run(&["snapshot"]).succeeded();
+        world.run(&["verify"]).succeeded();
+    }
+    assert!(points > 40, "only {points} points were tried");
+}
+
+#[test]
+fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
+    let world = World::with_archive();
+    // The second backup hangs until the signal has been sent; what is in flight is finished, the rest is left.
+    world.edit_settings(|text| format!("{text}\n[capture]\nmax_in_flight = 1\n"));
+    world.azure.fault(Rule::new(Action::Delay(1500)).path("/backup").window(1, 1)).unwrap();
+    let before = world.azure.requests().len();
+    let child = world.command(&["snapshot", "--output", "json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !world.azure.requests().iter().skip(before).any(|request| request.fault.is_some()) {
+        assert!(Instant::now() < patience, "the snapshot never reached the second backup");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{report:#}");
+    assert_eq!((&report["status"], &report["sequence"]), (&"partial".into(), &1.into()), "{report:#}");
+    assert_eq!(report["objects"]["captured"], 2, "{report:#}");
+    assert_eq!(report["objects"]["gaps"], 5, "{report:#}");
+    let (_, next) = world.json(&["snapshot"]);
+    assert_eq!((&next["status"], &next["objects"]["captured"], &next["objects"]["reused"]), (&"complete".into(), &5.into(), &2.into()), "{next:#}");
+}
