@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Members, Numbers};
 use super::Error;
+use super::json::{self, Members, Numbers};
 use crate::model::Digest;
 
 /// Members that hold addresses, spelt with or without a port and a name in any case (`azure.md` §1.2, §1.7).

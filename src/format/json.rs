@@ -76,9 +76,8 @@ pub fn canonical(raw: &RawValue, numbers: Numbers) -> Result<Vec<u8>, Error> {
 /// Appends the canonical form. Works on raw text level by level, so that numbers are never rounded on the way.
 fn put(raw: &RawValue, numbers: Numbers, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     let text = raw.get();
-    let deeper = || {
-        depth.checked_sub(1).ok_or_else(|| Error::new(Fault::TooDeep, format!("nested more than {DEPTH_MAX} deep")))
-    };
+    let deeper =
+        || depth.checked_sub(1).ok_or_else(|| Error::new(Fault::TooDeep, format!("nested more than {DEPTH_MAX} deep")));
     match text.as_bytes().first() {
         Some(b'{') => {
             let depth = deeper()?;
@@ -202,7 +201,8 @@ mod tests {
     #[test]
     fn the_examples_of_rfc_8785_come_out_as_printed() {
         // Section 3.2.2, its strings and literals; section 3.2.3, the order of names.
-        let strings = r#"{ "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false] }"#;
+        let strings =
+            r#"{ "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false] }"#;
         let want = "{\"literals\":[null,true,false],\"string\":\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}";
         assert_eq!(verbatim(strings).as_deref(), Ok(want));
         let names = r#"{"\u20ac": "Euro Sign", "\r": "Carriage Return", "\ufb33": "Hebrew Letter Dalet With Dagesh",

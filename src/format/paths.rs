@@ -209,7 +209,15 @@ mod tests {
         ] {
             assert_eq!(parse(&good.replace(from, to)), None, "{from} -> {to}");
         }
-        for wrong in ["archive.json/a", "Archive.json", "vaults/v.w/log/0000000000", "vaults/v.w/log/1", "vaults/v.w/log/+000000001", "vaults/v.w/log", "vaults/v.w"] {
+        for wrong in [
+            "archive.json/a",
+            "Archive.json",
+            "vaults/v.w/log/0000000000",
+            "vaults/v.w/log/1",
+            "vaults/v.w/log/+000000001",
+            "vaults/v.w/log",
+            "vaults/v.w",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -56,7 +56,9 @@ pub(super) mod maybe_seconds {
         }
     }
 
-    pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<DateTime<Utc>>, D::Error> {
         seconds::deserialize(from).map(Some)
     }
 }
@@ -69,10 +71,20 @@ mod tests {
     fn a_time_has_one_spelling() {
         let time = parse_short("20261121T013000Z").unwrap();
         assert_eq!(short(&time).as_deref(), Some("20261121T013000Z"));
-        for wrong in ["20261121T013000", "2026112T1013000Z", "20261121T013000z", "20261121T240000Z", "20261121T013060Z", " 0261121T013000Z", "+20261121T013000Z"] {
+        for wrong in [
+            "20261121T013000",
+            "2026112T1013000Z",
+            "20261121T013000z",
+            "20261121T240000Z",
+            "20261121T013060Z",
+            " 0261121T013000Z",
+            "+20261121T013000Z",
+        ] {
             assert_eq!(parse_short(wrong), None, "{wrong}");
         }
-        for wrong in ["2026-11-21T01:30:00.5Z", "2026-11-21T01:30:00+00:00", "2026-11-21 01:30:00Z", "2026-11-21T1:30:00Z"] {
+        for wrong in
+            ["2026-11-21T01:30:00.5Z", "2026-11-21T01:30:00+00:00", "2026-11-21 01:30:00Z", "2026-11-21T1:30:00Z"]
+        {
             assert_eq!(exactly(wrong, LONG), None, "{wrong}");
         }
         assert!(exactly("0000-01-01T00:00:00Z", LONG).is_some());

@@ -19,9 +19,10 @@ pub(super) fn decompress(frame: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>
     let bad = |what: &str| Error::new(Fault::BadZstd, what);
     let declared = zstd_safe::get_frame_content_size(frame).map_err(|_| bad("not a zstd frame"))?;
     let declared = declared.ok_or_else(|| bad("the zstd frame does not declare its size"))?;
-    let size = usize::try_from(declared).ok().filter(|size| *size <= limit).ok_or_else(|| {
-        Error::new(Fault::TooLarge, format!("decompresses to {declared} bytes, more than {limit}"))
-    })?;
+    let size = usize::try_from(declared)
+        .ok()
+        .filter(|size| *size <= limit)
+        .ok_or_else(|| Error::new(Fault::TooLarge, format!("decompresses to {declared} bytes, more than {limit}")))?;
     match zstd_safe::find_frame_compressed_size(frame) {
         Ok(length) if length == frame.len() => {}
         Ok(length) => return Err(bad(&format!("bytes follow the zstd frame, which ends at byte {length}"))),

@@ -33,7 +33,8 @@ impl<'a> Files<'a> {
 
 /// The tar; `mtime` in seconds since 1970.
 pub(super) fn write(files: &Files<'_>, mtime: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let length = files.members().iter().map(|(_, content, _)| BLOCK + content.len().next_multiple_of(BLOCK)).sum::<usize>();
+    let length =
+        files.members().iter().map(|(_, content, _)| BLOCK + content.len().next_multiple_of(BLOCK)).sum::<usize>();
     // Reserved whole, so that growing leaves no copy of the blob behind.
     let mut tar = Zeroizing::new(Vec::with_capacity(length + 2 * BLOCK));
     for (name, content, limit) in files.members() {

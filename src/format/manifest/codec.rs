@@ -45,6 +45,8 @@ pub struct Decoded {
     pub manifest: Manifest,
     /// The file's digest.
     pub sha256: Digest,
+    /// The file's length in bytes.
+    pub size: u64,
     /// The root of the tree over the lines, header included.
     pub root: Digest,
     leaves: Vec<Digest>,
@@ -113,11 +115,148 @@ impl Manifest {
         }
         let manifest = Manifest { header, lines };
         check(&manifest)?;
-        Ok(Decoded { manifest, sha256: Digest::of(bytes), root: tree::root(&leaves), leaves })
+        let (sha256, size, root) = (Digest::of(bytes), bytes.len() as u64, tree::root(&leaves));
+        Ok(Decoded { manifest, sha256, size, root, leaves })
     }
 }
 
 fn bounded(size: usize, limit: usize, what: &str) -> Result<(), Error> {
     let fits = size <= limit;
     fits.then_some(()).ok_or_else(|| Error::new(Fault::TooLarge, format!("{what} is {size}, more than {limit}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::manifest::{CaptureRef, Counts, Gap, Header, State, Status};
+    use crate::format::paths;
+    use crate::model::{Kind, Mode, Name, Object, VaultUri, hex};
+    use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn time() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_224_600, 0).unwrap()
+    }
+
+    fn vault() -> VaultUri {
+        VaultUri::parse("https://prod.vault.azure.net").unwrap()
+    }
+
+    fn manifest(mut lines: Vec<Line>) -> Manifest {
+        lines.sort_by(|a, b| a.order().cmp(&b.order()));
+        lines.dedup_by(|a, b| a.order() == b.order());
+        let counts = Counts::of(&lines);
+        let header = Header {
+            format: FORMAT.to_owned(),
+            archive_id: Uuid::from_u128(1),
+            sequence: 1,
+            vault: vault(),
+            facts: None,
+            started: time(),
+            finished: time(),
+            tool: "akv-archiver 0.1.0".to_owned(),
+            status: if counts.gaps == 0 { Status::Complete } else { Status::Partial },
+            policy_sha256: Digest::of(b"{}"),
+            counts,
+            gaps: Vec::new(),
+        };
+        Manifest { header, lines }
+    }
+
+    fn line(kind: Kind, name: &str, state: State, taken: Option<bool>, salt: [u8; 16]) -> Line {
+        let object = Object::new(kind, Name::parse(name).unwrap());
+        let fingerprint = Digest::of(name.as_bytes());
+        let capture = taken.map(|reused| CaptureRef {
+            path: paths::capture(&vault(), &object, time(), &fingerprint).unwrap(),
+            version: Some("2026-11-21T01:30:01.0000000Z".to_owned()),
+            sha256: fingerprint,
+            md5: hex(&salt),
+            size: 7,
+            captured_at: time(),
+            mode: Mode::Locked,
+            protected_until: Some(time()),
+            kid: None,
+            reused,
+        });
+        let gap = (state == State::Live && taken.is_none())
+            .then(|| Gap { code: "denied".to_owned(), detail: "the vault said no".to_owned() });
+        Line {
+            salt: hex(&salt),
+            kind,
+            name: object.name,
+            state,
+            fingerprint,
+            current: None,
+            versions: taken.map(|_| 3),
+            enabled: Some(true),
+            expires: None,
+            key_type: None,
+            thumbprint: None,
+            purge_at: (state == State::Deleted).then(time),
+            capture,
+            gap,
+        }
+    }
+
+    fn any_line() -> impl Strategy<Value = Line> {
+        let kind = prop::sample::select(Kind::ALL.to_vec());
+        let taken = prop_oneof![Just(None), any::<bool>().prop_map(Some)];
+        (kind, "[a-zA-Z0-9-]{1,4}", any::<bool>(), taken, any::<[u8; 16]>()).prop_map(
+            |(kind, name, live, taken, salt)| {
+                let state = if live { State::Live } else { State::Deleted };
+                line(kind, &name, state, taken.filter(|reused| live || *reused), salt)
+            },
+        )
+    }
+
+    #[test]
+    fn limits_hold_before_anything_is_parsed() {
+        let lines = (0..20).map(|n| line(Kind::Key, &format!("k{n}"), State::Live, Some(false), [n; 16])).collect();
+        let encoded = manifest(lines).encode().unwrap();
+        let fault = |limits: Limits| Manifest::decode(&encoded.bytes, &limits).map_err(|error| error.fault);
+        let limits = Limits::default();
+        assert!(fault(limits).is_ok());
+        assert_eq!(fault(Limits { stored: encoded.bytes.len() - 1, ..limits }), Err(Fault::TooLarge));
+        assert_eq!(fault(Limits { content: 5000, ..limits }), Err(Fault::TooLarge));
+        assert_eq!(fault(Limits { lines: 20, ..limits }), Err(Fault::TooLarge));
+        assert_eq!(fault(Limits { line: 300, ..limits }), Err(Fault::TooLarge));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        let good = manifest(vec![line(Kind::Key, "a", State::Live, Some(false), [1; 16])]);
+        assert!(good.encode().is_ok());
+        let mut long = good.clone();
+        long.header.tool = "x".repeat(70_000);
+        assert_eq!(long.encode().unwrap_err().fault, Fault::TooLarge);
+        let mut wrong = good;
+        wrong.header.counts.seen = 2;
+        assert_eq!(wrong.encode().unwrap_err().fault, Fault::BadCounts);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_written_reads_back_and_every_line_is_proven(lines in prop::collection::vec(any_line(), 0..12)) {
+            let manifest = manifest(lines);
+            let encoded = manifest.encode().unwrap();
+            let found = Manifest::decode(&encoded.bytes, &Limits::default()).unwrap();
+            prop_assert_eq!(&found.manifest, &manifest);
+            prop_assert_eq!((found.sha256, found.root, found.lines()), (encoded.sha256, encoded.root, encoded.lines));
+            prop_assert_eq!(found.manifest.encode().unwrap(), encoded);
+            for (index, line) in (1..).zip(&manifest.lines) {
+                let (leaf, proof) = (tree::leaf(&json::write(line).unwrap()), found.inclusion(index).unwrap());
+                tree::verify_inclusion(index, found.lines(), leaf, &proof, &found.root).unwrap();
+            }
+            prop_assert!(found.inclusion(found.lines()).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Manifest::decode(&bytes, &Limits::default());
+            let _ = Manifest::decode(&zst::compress(&bytes).unwrap(), &Limits::default());
+        }
+    }
 }
