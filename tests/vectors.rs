@@ -4,12 +4,15 @@
 //!
 //! `AKV_ARCHIVER_REGENERATE_VECTORS=1 cargo test vectors` writes them anew; review the difference.
 
+// Clippy's leave for tests covers test functions only, not what they share.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{LazyLock, Once};
 
 use akv_archiver::format::archive::Archive;
 use akv_archiver::format::capture;
@@ -18,6 +21,8 @@ use akv_archiver::format::manifest::{Limits, Manifest};
 use akv_archiver::tlog::{Note, Verifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 /// What a vector is put through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +158,24 @@ fn every_vector_is_judged_as_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_a_vector_makes_a_parser_panic(pick: Index, at: Index, byte: u8, cut: bool) {
+        static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(|| committed().into_values().collect());
+        let vector = pick.get(&VECTORS);
+        let mut bytes = vector.bytes.clone();
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(if cut { at } else { bytes.len() });
+        }
+        let verifiers: Vec<Verifier> = vector.verifiers.iter().map(|text| Verifier::parse(text).unwrap()).collect();
+        for subject in Subject::ALL {
+            let _ = subject.judge(&bytes, &verifiers);
+        }
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ impl LogFile {
     /// Writes and signs a file for this entry. The entry must be one that [`LogFile::parse`] accepts.
     pub fn build(entry: Entry, signer: &Signer) -> Result<Self, Error> {
         let line = json::write(&entry)?;
+        // What cannot be read back must not be signed; reading it also drops the fraction of a second in its times.
+        let entry: Entry = json::read_format(&line, FORMAT)?;
         let vault = check(&entry)?;
         let tree = tree_with(&entry, &line)?;
         let origin = archive::origin(entry.archive_id, &vault);

@@ -92,32 +92,36 @@ impl Manifest {
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         bounded(bytes.len(), limits.stored, "the file")?;
         let content = zst::decompress(bytes, limits.content)?;
-        let layout = |what: &str| Error::new(Fault::ManifestLayout, what);
-        let body = content.strip_suffix(b"\n").ok_or_else(|| layout("the last line has no newline"))?;
-        let count = body.iter().filter(|byte| **byte == b'\n').count() + 1;
-        bounded(count, limits.lines, "the number of lines")?;
-        let mut leaves = Vec::with_capacity(count);
-        let mut texts = body.split(|byte| *byte == b'\n');
-        let mut next = |leaves: &mut Vec<Digest>| -> Result<Option<&[u8]>, Error> {
-            let Some(text) = texts.next() else { return Ok(None) };
-            bounded(text.len(), limits.line, &format!("line {}", leaves.len()))?;
-            if text.is_empty() {
-                return Err(layout(&format!("line {} is empty", leaves.len())));
-            }
-            leaves.push(tree::leaf(text));
-            Ok(Some(text))
-        };
-        let header = next(&mut leaves)?.ok_or_else(|| layout("there is no header"))?;
+        let texts = split(&content, limits)?;
+        let (header, rest) = texts.split_first().ok_or_else(|| Error::new(Fault::ManifestLayout, "no header"))?;
         let header = json::read_format(header, FORMAT).map_err(|error| error.at("line 0"))?;
-        let mut lines: Vec<Line> = Vec::with_capacity(count.saturating_sub(1).min(1 << 16));
-        while let Some(text) = next(&mut leaves)? {
-            lines.push(json::read(text).map_err(|error| error.at(format!("line {}", leaves.len() - 1)))?);
-        }
+        let lines = rest
+            .iter()
+            .zip(1..)
+            .map(|(text, number)| json::read(text).map_err(|error| error.at(format!("line {number}"))))
+            .collect::<Result<Vec<Line>, Error>>()?;
         let manifest = Manifest { header, lines };
         check(&manifest)?;
+        let leaves: Vec<Digest> = texts.iter().map(|text| tree::leaf(text)).collect();
         let (sha256, size, root) = (Digest::of(bytes), bytes.len() as u64, tree::root(&leaves));
         Ok(Decoded { manifest, sha256, size, root, leaves })
     }
+}
+
+/// The lines without their newlines, counted and measured before any is looked at.
+fn split<'a>(content: &'a [u8], limits: &Limits) -> Result<Vec<&'a [u8]>, Error> {
+    let layout = |what: String| Error::new(Fault::ManifestLayout, what);
+    let body = content.strip_suffix(b"\n").ok_or_else(|| layout("the last line has no newline".to_owned()))?;
+    let count = body.iter().filter(|byte| **byte == b'\n').count() + 1;
+    bounded(count, limits.lines, "the number of lines")?;
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    for (number, line) in lines.iter().enumerate() {
+        bounded(line.len(), limits.line, &format!("line {number}"))?;
+        if line.is_empty() {
+            return Err(layout(format!("line {number} is empty")));
+        }
+    }
+    Ok(lines)
 }
 
 fn bounded(size: usize, limit: usize, what: &str) -> Result<(), Error> {
@@ -128,6 +132,7 @@ fn bounded(size: usize, limit: usize, what: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::entry::SnapshotRef;
     use crate::format::manifest::{CaptureRef, Counts, Gap, Header, State, Status};
     use crate::format::paths;
     use crate::model::{Kind, Mode, Name, Object, VaultUri, hex};
@@ -233,6 +238,37 @@ mod tests {
         let mut wrong = good;
         wrong.header.counts.seen = 2;
         assert_eq!(wrong.encode().unwrap_err().fault, Fault::BadCounts);
+    }
+
+    #[test]
+    fn a_snapshot_knows_its_manifest_in_every_particular() {
+        let manifest = manifest(vec![line(Kind::Key, "a", State::Live, Some(false), [1; 16])]);
+        let encoded = manifest.encode().unwrap();
+        let found = Manifest::decode(&encoded.bytes, &Limits::default()).unwrap();
+        let good = SnapshotRef {
+            sequence: 1,
+            manifest: paths::manifest(&vault(), 1, encoded.sha256).unwrap(),
+            version: None,
+            sha256: encoded.sha256,
+            size: encoded.bytes.len() as u64,
+            root: encoded.root,
+            lines: 2,
+            status: Status::Complete,
+            counts: manifest.header.counts,
+            started: time(),
+        };
+        assert_eq!(good.check_manifest(&found), Ok(()));
+        for (wrong, fault) in [
+            (SnapshotRef { sha256: encoded.root, ..good.clone() }, Fault::WrongDigest),
+            (SnapshotRef { size: 1, ..good.clone() }, Fault::WrongDigest),
+            (SnapshotRef { root: encoded.sha256, ..good.clone() }, Fault::WrongRoot),
+            (SnapshotRef { lines: 1, ..good.clone() }, Fault::WrongRoot),
+            (SnapshotRef { status: Status::Partial, ..good.clone() }, Fault::BadCounts),
+            (SnapshotRef { counts: Counts::default(), ..good.clone() }, Fault::BadCounts),
+            (SnapshotRef { started: DateTime::UNIX_EPOCH, ..good.clone() }, Fault::BadCounts),
+        ] {
+            assert_eq!(wrong.check_manifest(&found).unwrap_err().fault, fault);
+        }
     }
 
     proptest! {
