@@ -178,3 +178,106 @@ fn readme(metadata: &Metadata) -> String {
         into = vault.name(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn capture(blob: Vec<u8>, at: i64) -> Capture {
+        let metadata = Metadata {
+            format: FORMAT.to_owned(),
+            vault: VaultUri::parse("https://prod.vault.azure.net").unwrap(),
+            object: Object::parse("key/TDE").unwrap(),
+            captured_at: DateTime::from_timestamp(at, 0).unwrap(),
+            tool: "akv-archiver 0.1.0".to_owned(),
+            backup: BackupFacts::of(&blob),
+            listed: raw(r#"{ "kid" : "https://prod.vault.azure.net:443/keys/TDE", "attributes":{"x":1.50} }"#),
+            versions: vec![raw("{}")],
+            bundles: Vec::new(),
+            rotation_policy: None,
+            service: ServiceFacts { api_version: "7.6".to_owned(), ..ServiceFacts::default() },
+        };
+        Capture { blob: Zeroizing::new(blob), metadata }
+    }
+
+    #[test]
+    fn azures_own_words_come_back_to_the_letter() {
+        let found = unpack(&pack(&capture(vec![1, 2, 3], 1_795_224_600)).unwrap()).unwrap();
+        assert!(found.metadata.listed.get().contains(r#"{"x":1.50} }"#));
+        assert_eq!(format!("{found:?}"), "Capture(key/TDE, 3 bytes)");
+    }
+
+    #[test]
+    fn the_readme_is_four_lines_with_the_very_command() {
+        let text = readme(&capture(vec![], 0).metadata);
+        assert_eq!(text.lines().count(), 4);
+        assert!(
+            text.contains("\nTo restore it: az keyvault key restore --vault-name prod --file backup.blob\n"),
+            "{text}"
+        );
+        let mut hsm = capture(vec![], 0).metadata;
+        hsm.vault = VaultUri::parse("https://pool.managedhsm.azure.net").unwrap();
+        assert!(readme(&hsm).contains("restore --hsm-name pool"));
+    }
+
+    #[test]
+    fn any_tar_reads_it() {
+        let packed = pack(&capture(vec![7; 700], 1_795_224_600)).unwrap();
+        let tar = zst::decompress(&packed, 1 << 20).unwrap();
+        let mut archive = ::tar::Archive::new(tar.as_slice());
+        let names: Vec<(String, u64, u32)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                (entry.path().unwrap().display().to_string(), header.mtime().unwrap(), header.mode().unwrap())
+            })
+            .collect();
+        let want = ["backup.blob", "metadata.json", "README.txt"].map(|name| (name.to_owned(), 1_795_224_600, 0o600));
+        assert_eq!(names, want);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_packed() {
+        let mut wrong = capture(vec![1], 0);
+        wrong.metadata.backup.size = 2;
+        assert_eq!(pack(&wrong).unwrap_err().fault, Fault::WrongDigest);
+        assert_eq!(pack(&capture(vec![], -1)).unwrap_err().fault, Fault::BadTar);
+        assert_eq!(pack(&capture(vec![0; BLOB_MAX + 1], 0)).unwrap_err().fault, Fault::TooLarge);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_unpacks_and_packs_to_the_same_bytes(blob: Vec<u8>, at in 0i64..253_402_300_800) {
+            let packed = pack(&capture(blob.clone(), at)).unwrap();
+            let found = unpack(&packed).unwrap();
+            prop_assert_eq!(&*found.blob, &blob);
+            prop_assert_eq!(&*pack(&found).unwrap(), &*packed);
+        }
+
+        #[test]
+        fn a_changed_tar_is_refused_or_differs_only_in_words(at: prop::sample::Index, bit in 0u8..8) {
+            let packed = pack(&capture(vec![5; 100], 1_795_224_600)).unwrap();
+            let mut tar = zst::decompress(&packed, 1 << 20).unwrap();
+            let at = at.index(tar.len());
+            tar[at] ^= 1 << bit;
+            if let Ok(found) = unpack(&zst::compress(&tar).unwrap()) {
+                // What nothing else in the tar repeats: the text of metadata and README.
+                prop_assert_eq!(found.blob.as_slice(), &[5; 100]);
+                prop_assert!(at > 1024);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = unpack(&bytes);
+            let _ = unpack(&zst::compress(&bytes).unwrap());
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl Fault {
 pub struct Error {
     /// Why, for machines.
     pub fault: Fault,
-    /// Why and where, in a sentence: lower case, no full stop. Never quotes content, only names and places.
+    /// Why and where, in a sentence: lower case, no full stop. Never quotes a blob or what Azure said of an object.
     pub detail: String,
 }
 

@@ -1,8 +1,11 @@
 //! Canonical JSON (docs/FORMAT.md section 1.1): one spelling for each value, written and insisted upon. Also the
 //! variant for Azure's own JSON, which keeps numbers as they were written. Knows no file and no schema.
 
+use std::cmp::Ordering;
+
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Error, Fault};
@@ -24,19 +27,28 @@ pub enum Numbers {
 
 /// The canonical form of a value.
 pub fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let text = serde_json::to_string(value).map_err(|error| not_json(&error))?;
-    let raw = RawValue::from_string(text).map_err(|error| not_json(&error))?;
-    canonical(&raw, Numbers::Integers)
+    let mut out = Vec::new();
+    put_value(&serde_json::to_value(value).map_err(|error| not_json(&error))?, DEPTH_MAX, &mut out)?;
+    Ok(out)
 }
 
 /// Reads a value that must be spelt canonically. Unknown members are refused with it, since they are not written back.
 pub fn read<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let raw = parse(bytes)?;
-    insist(bytes, &canonical(raw, Numbers::Integers)?)?;
-    let value: T = serde_json::from_slice(bytes)
-        .map_err(|error| Error::new(Fault::BadMember, format!("byte {}: {}", error.column(), reason(&error))))?;
-    insist(bytes, &write(&value)?)?;
-    Ok(value)
+    // What is written back as it was read is canonical; only what is not needs a second look, for the reason.
+    let value = serde_json::from_slice::<T>(bytes).ok();
+    let value = value.filter(|value| write(value).is_ok_and(|text| text == bytes));
+    value.ok_or_else(|| why_not::<T>(bytes))
+}
+
+/// The first reason that [`read`] has: the spelling, then the schema, then the spelling that the schema gives.
+fn why_not<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Error {
+    let reason = || -> Result<(), Error> {
+        insist(bytes, &canonical(parse(bytes)?, Numbers::Integers)?)?;
+        let value: T = serde_json::from_slice(bytes)
+            .map_err(|error| Error::new(Fault::BadMember, format!("byte {}: {}", error.column(), reason(&error))))?;
+        insist(bytes, &write(&value)?)
+    };
+    reason().err().unwrap_or_else(|| Error::new(Fault::NotCanonical, "not the canonical form of any value"))
 }
 
 /// Reads a value that names its format, which must be `format`. A wrong one is told before anything else is looked at,
@@ -73,14 +85,49 @@ pub fn canonical(raw: &RawValue, numbers: Numbers) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Appends the canonical form. Works on raw text level by level, so that numbers are never rounded on the way.
+/// Appends the canonical form of a value of ours, where every number is an integer.
+fn put_value(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    match value {
+        Value::Object(members) => {
+            let depth = deeper(depth)?;
+            let mut members: Vec<(&String, &Value)> = members.iter().collect();
+            members.sort_by(|(a, _), (b, _)| in_order(a, b));
+            out.push(b'{');
+            for (number, (name, value)) in members.into_iter().enumerate() {
+                if number > 0 {
+                    out.push(b',');
+                }
+                put_string(name, out)?;
+                out.push(b':');
+                put_value(value, depth, out).map_err(|error| error.at(name))?;
+            }
+            out.push(b'}');
+        }
+        Value::Array(items) => {
+            let depth = deeper(depth)?;
+            out.push(b'[');
+            for (number, item) in items.iter().enumerate() {
+                if number > 0 {
+                    out.push(b',');
+                }
+                put_value(item, depth, out).map_err(|error| error.at(number))?;
+            }
+            out.push(b']');
+        }
+        Value::String(text) => put_string(text, out)?,
+        Value::Number(number) => put_number(&number.to_string(), Numbers::Integers, out)?,
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+    }
+    Ok(())
+}
+
+/// Appends the canonical form of any JSON. Works on raw text level by level, so that numbers are never rounded on the way.
 fn put(raw: &RawValue, numbers: Numbers, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     let text = raw.get();
-    let deeper =
-        || depth.checked_sub(1).ok_or_else(|| Error::new(Fault::TooDeep, format!("nested more than {DEPTH_MAX} deep")));
     match text.as_bytes().first() {
         Some(b'{') => {
-            let depth = deeper()?;
+            let depth = deeper(depth)?;
             let members = Members::of(raw)?;
             out.push(b'{');
             for (number, (name, value)) in members.0.into_iter().enumerate() {
@@ -94,7 +141,7 @@ fn put(raw: &RawValue, numbers: Numbers, depth: usize, out: &mut Vec<u8>) -> Res
             out.push(b'}');
         }
         Some(b'[') => {
-            let depth = deeper()?;
+            let depth = deeper(depth)?;
             let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
             out.push(b'[');
             for (number, item) in items.into_iter().enumerate() {
@@ -106,11 +153,26 @@ fn put(raw: &RawValue, numbers: Numbers, depth: usize, out: &mut Vec<u8>) -> Res
             out.push(b']');
         }
         Some(b'"') => put_string(&serde_json::from_str::<String>(text).map_err(|error| not_json(&error))?, out)?,
-        Some(b'-' | b'0'..=b'9') if numbers == Numbers::Integers && !is_integer(text) => {
-            return Err(Error::new(Fault::BadNumber, "the number is no integer from -(2^53 - 1) to 2^53 - 1"));
-        }
+        Some(b'-' | b'0'..=b'9') => put_number(text, numbers, out)?,
         _ => out.extend_from_slice(text.as_bytes()),
     }
+    Ok(())
+}
+
+fn deeper(depth: usize) -> Result<usize, Error> {
+    depth.checked_sub(1).ok_or_else(|| Error::new(Fault::TooDeep, format!("nested more than {DEPTH_MAX} deep")))
+}
+
+/// RFC 8785 section 3.2.3: by UTF-16 code units.
+fn in_order(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+}
+
+fn put_number(text: &str, numbers: Numbers, out: &mut Vec<u8>) -> Result<(), Error> {
+    if numbers == Numbers::Integers && !is_integer(text) {
+        return Err(Error::new(Fault::BadNumber, "the number is no integer from -(2^53 - 1) to 2^53 - 1"));
+    }
+    out.extend_from_slice(text.as_bytes());
     Ok(())
 }
 
@@ -124,7 +186,7 @@ fn is_integer(text: &str) -> bool {
     text != "-0" && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse().is_ok_and(|n: u64| n <= INTEGER_MAX)
 }
 
-/// An object's members in the order of RFC 8785: by UTF-16 code units.
+/// An object's members in the order of RFC 8785.
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
@@ -134,7 +196,7 @@ impl<'a> Members<'a> {
             return Err(Error::new(Fault::BadMember, "this is not an object"));
         }
         let mut members: Members<'a> = serde_json::from_str(raw.get()).map_err(|error| not_json(&error))?;
-        members.0.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        members.0.sort_by(|(a, _), (b, _)| in_order(a, b));
         let twice = members.0.iter().zip(members.0.iter().skip(1)).find(|((a, _), (b, _))| a == b);
         match twice {
             Some(((name, _), _)) => {
@@ -190,7 +252,7 @@ fn reason(error: &serde_json::Error) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn verbatim(text: &str) -> Result<String, Fault> {
         let raw = parse(text.as_bytes()).map_err(|error| error.fault)?;

@@ -242,10 +242,9 @@ mod tests {
 
         #[test]
         fn what_parses_builds_the_same_path(text in "(vaults|archive\\.json|a\\.b|log|captures|manifests|key|0000000001|/|-|\\.){1,12}") {
-            if let Some(path) = StorePath::parse(&text) {
-                if let Some(found) = ArchivePath::parse(&path) {
-                    prop_assert_eq!(found.store_path().unwrap(), path);
-                }
+            let found = StorePath::parse(&text).and_then(|path| Some((ArchivePath::parse(&path)?, path)));
+            if let Some((found, path)) = found {
+                prop_assert_eq!(found.store_path().unwrap(), path);
             }
         }
     }

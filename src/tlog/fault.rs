@@ -28,20 +28,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every fault.
-    pub const ALL: [Fault; 10] = [
-        Fault::NoteTooLarge,
-        Fault::NoteNotText,
-        Fault::NoteLayout,
-        Fault::SignatureLine,
-        Fault::BadSignature,
-        Fault::NoKnownSignature,
-        Fault::BadKey,
-        Fault::NotACheckpoint,
-        Fault::BadProof,
-        Fault::BadShape,
-    ];
-
     /// The fault's stable name.
     pub fn code(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Entry, Event, FORMAT};
+use crate::format::manifest::Decoded;
 use crate::format::paths::{ArchivePath, SEQUENCE_MAX};
 use crate::format::{Error, Fault, archive, json};
 use crate::model::{Digest, VaultUri};
@@ -42,6 +43,8 @@ impl LogFile {
     /// Writes and signs a file for this entry. The entry must be one that [`LogFile::parse`] accepts.
     pub fn build(entry: Entry, signer: &Signer) -> Result<Self, Error> {
         let line = json::write(&entry)?;
+        // What cannot be read back must not be signed; reading it also drops the fraction of a second in its times.
+        let entry: Entry = json::read_format(&line, FORMAT)?;
         let vault = check(&entry)?;
         let tree = tree_with(&entry, &line)?;
         let origin = archive::origin(entry.archive_id, &vault);
@@ -173,7 +176,7 @@ fn check(entry: &Entry) -> Result<VaultUri, Error> {
     }
     Frontier::new(number - 1, entry.frontier.clone()).map_err(|error| chain(error.detail))?;
     if let Some(latest) = &entry.latest_snapshot {
-        if latest.sequence >= number {
+        if latest.sequence == 0 || latest.sequence >= number {
             return Err(chain(format!("entry {number} names snapshot {} as one before it", latest.sequence)));
         }
         check_manifest_path(latest, &vault)?;
@@ -199,5 +202,157 @@ fn check_manifest_path(snapshot: &super::SnapshotRef, of: &VaultUri) -> Result<(
     }
 }
 
+impl super::SnapshotRef {
+    /// Refuses a manifest that is not the one this snapshot committed to, in every particular.
+    pub fn check_manifest(&self, found: &Decoded) -> Result<(), Error> {
+        let header = &found.manifest.header;
+        let fault = if (found.sha256, found.size) != (self.sha256, self.size) {
+            Fault::WrongDigest
+        } else if (found.root, found.lines()) != (self.root, self.lines) {
+            Fault::WrongRoot
+        } else if (header.counts, header.status, header.started.timestamp())
+            != (self.counts, self.status, self.started.timestamp())
+        {
+            Fault::BadCounts
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(fault, format!("{} is not the manifest that entry {} describes", self.manifest, self.sequence)))
+    }
+}
+
 /// The longest note is far shorter than the longest file; a file that fits has room for both.
 const _: () = assert!((note::NOTE_MAX as u64) < LOG_FILE_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::entry::{RestoreIntent, RestoreResult, SnapshotRef};
+    use crate::format::manifest::{Counts, Status};
+    use crate::format::paths;
+    use proptest::prelude::*;
+
+    fn vault() -> VaultUri {
+        VaultUri::parse("https://prod.vault.azure.net").unwrap()
+    }
+
+    fn time() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_224_600, 0).unwrap()
+    }
+
+    fn signer() -> Signer {
+        Signer::from_seed("akv-archiver/test", &[7; 32]).unwrap()
+    }
+
+    fn snapshot(sequence: u64) -> Event {
+        let sha256 = Digest::of(&sequence.to_be_bytes());
+        Event::Snapshot(SnapshotRef {
+            sequence,
+            manifest: paths::manifest(&vault(), sequence, sha256).unwrap(),
+            version: None,
+            sha256,
+            size: 1,
+            root: sha256,
+            lines: 1,
+            status: Status::Complete,
+            counts: Counts::default(),
+            started: time(),
+        })
+    }
+
+    fn other(kind: u8, sequence: u64) -> Event {
+        match kind {
+            0 => snapshot(sequence),
+            1 if sequence > 1 => Event::RestoreResult(RestoreResult { intent: sequence - 1, outcomes: Vec::new() }),
+            2 => serde_json::from_str(r#"{"type":"drill","b":[1,{"c":null}],"a":"x"}"#).unwrap(),
+            _ => Event::RestoreIntent(RestoreIntent {
+                plan: Uuid::from_u128(3),
+                target: vault(),
+                steps: Vec::new(),
+                operator: "ada".to_owned(),
+            }),
+        }
+    }
+
+    /// A log with events of these kinds.
+    fn log(kinds: &[u8]) -> Vec<LogFile> {
+        let mut files: Vec<LogFile> = Vec::new();
+        for (kind, sequence) in kinds.iter().zip(1..) {
+            let event = other(*kind, sequence);
+            let entry = match files.last() {
+                Some(head) => head.successor(time(), event).unwrap(),
+                None => Entry::first(Uuid::from_u128(1), &vault(), time(), event),
+            };
+            files.push(LogFile::build(entry, &signer()).unwrap());
+        }
+        files
+    }
+
+    #[test]
+    fn a_successor_knows_the_newest_snapshot_before_it() {
+        let files = log(&[3, 0, 2, 0, 1]);
+        let latest: Vec<Option<u64>> =
+            files.iter().map(|file| file.entry().latest_snapshot.as_ref().map(|snapshot| snapshot.sequence)).collect();
+        assert_eq!(latest, [None, None, Some(2), Some(2), Some(4)]);
+    }
+
+    #[test]
+    fn an_unknown_event_goes_through_unharmed_and_the_log_goes_on() {
+        let files = log(&[0, 2, 0]);
+        let found = LogFile::parse(&files[1].bytes()).unwrap();
+        assert_eq!(found.entry().event.kind(), "drill");
+        assert!(matches!(&found.entry().event, Event::Unknown(opaque) if opaque.kind() == "drill"));
+        assert_eq!(json::write(found.entry()).unwrap(), found.line());
+        found.verify(&[signer().verifier()]).unwrap();
+        assert_eq!(files[2].entry().previous, Some(found.digest()));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_signed() {
+        let good = Entry::first(Uuid::from_u128(1), &vault(), time(), snapshot(1));
+        assert!(LogFile::build(good.clone(), &signer()).is_ok());
+        for (wrong, fault) in [
+            (Entry { sequence: 2, ..good.clone() }, Fault::BadChain),
+            (Entry { frontier: vec![Digest::of(b"")], ..good.clone() }, Fault::BadChain),
+            (Entry { vault: "Prod.vault.azure.net".to_owned(), ..good.clone() }, Fault::BadMember),
+            (Entry { vault: "other.vault.azure.net".to_owned(), ..good.clone() }, Fault::BadPath),
+            (Entry { event: snapshot(2), ..good.clone() }, Fault::BadChain),
+            (Entry { format: "akv-archiver/log/2".to_owned(), ..good.clone() }, Fault::UnknownFormat),
+        ] {
+            assert_eq!(LogFile::build(wrong, &signer()).unwrap_err().fault, fault);
+        }
+        assert_eq!(LogFile::parse(&vec![b'a'; LOG_FILE_MAX as usize + 1]).unwrap_err().fault, Fault::TooLarge);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_log_reads_back_and_its_checkpoints_are_of_one_growing_tree(kinds in prop::collection::vec(0u8..4, 1..12)) {
+            let files = log(&kinds);
+            let leaves: Vec<Digest> = files.iter().map(LogFile::leaf).collect();
+            for (number, file) in files.iter().enumerate() {
+                let found = LogFile::parse(&file.bytes()).unwrap();
+                prop_assert_eq!(&found, file);
+                let checkpoint = found.verify(&[signer().verifier()]).unwrap();
+                prop_assert_eq!(checkpoint.root, tree::root(&leaves[..=number]));
+                prop_assert_eq!(found.tree().unwrap().root(), checkpoint.root);
+            }
+        }
+
+        #[test]
+        fn no_changed_byte_goes_unnoticed(kinds in prop::collection::vec(0u8..4, 1..4), at: prop::sample::Index, bit in 0u8..8) {
+            let mut bytes = log(&kinds).pop().unwrap().bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let known = [signer().verifier()];
+            prop_assert!(LogFile::parse(&bytes).and_then(|file| file.verify(&known)).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = LogFile::parse(&bytes);
+            let _ = LogFile::parse(&[bytes.as_slice(), b"\n\n", &bytes].concat());
+        }
+    }
+}
