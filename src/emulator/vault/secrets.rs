@@ -1,0 +1,157 @@
+//! Secrets: set, get, update, and what they look like. The value of a secret behind a certificate is not stored: it is made
+//! of the certificate and its key.
+
+use super::errors::Fault;
+use super::keys::check_tags;
+use super::object::{Attributes, AttributesPatch, Content, Kind, Object, Phase, Shelf, Tags, Version};
+use super::state::{Answer, Call, Vault, ok};
+use super::view::AttributesView;
+use serde::{Deserialize, Serialize};
+
+/// The longest value (DOC: 25 KB).
+const MAX_VALUE: usize = 25 * 1024;
+
+/// One version of a secret. Not `Debug`: it holds the value.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct SecretContent {
+    /// `None` behind a certificate.
+    pub(super) value: Option<String>,
+    pub(super) content_type: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SecretBundle {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(rename = "contentType", skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    managed: Option<bool>,
+    attributes: AttributesView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Tags>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+}
+
+/// One version without its value, whatever the object's phase.
+fn bundle(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<SecretBundle, Fault> {
+    let object = call.shelf::<SecretContent>().any(name)?;
+    let version = object.version(version)?;
+    Ok(SecretBundle {
+        value: None,
+        content_type: version.content.content_type.clone(),
+        id: call.vault.id(Kind::Secret, &object.name, Some(&version.id)),
+        managed: version.managed.then_some(true),
+        attributes: AttributesView::new(call.vault, call.api, &version.attributes),
+        tags: version.tags.clone(),
+        kid: version.managed.then(|| call.vault.id(Kind::Key, &object.name, Some(&version.id))),
+    })
+}
+
+impl Content for SecretContent {
+    const KIND: Kind = Kind::Secret;
+    type Extra = ();
+    type Bundle = SecretBundle;
+    type Item = SecretBundle;
+
+    fn shelf(vault: &Vault) -> &Shelf<Self> {
+        &vault.secrets
+    }
+
+    fn shelf_mut(vault: &mut Vault) -> &mut Shelf<Self> {
+        &mut vault.secrets
+    }
+
+    fn bundle(call: &mut Call<'_>, name: &str) -> Result<SecretBundle, Fault> {
+        bundle(call, name, None)
+    }
+
+    fn item(call: &mut Call<'_>, name: &str, version: Option<&str>, _deleted: bool) -> Result<SecretBundle, Fault> {
+        // Items have no `kid` (REC), and in lists of objects no version in their id.
+        let id = call.vault.id(Kind::Secret, &call.shelf::<SecretContent>().any(name)?.name, version);
+        Ok(SecretBundle { id, kid: None, ..bundle(call, name, version)? })
+    }
+
+    fn has_policy_row((): &()) -> bool {
+        false
+    }
+}
+
+#[derive(Deserialize)]
+struct SetBody {
+    value: Option<String>,
+    #[serde(rename = "contentType")]
+    content_type: Option<String>,
+    attributes: Option<AttributesPatch>,
+    tags: Option<Tags>,
+}
+
+/// `PUT /secrets/NAME`.
+pub(super) fn set(call: &mut Call<'_>, name: &str) -> Answer {
+    let body: SetBody = call.body()?;
+    let value = body.value.ok_or_else(|| Fault::missing("value"))?;
+    if value.len() > MAX_VALUE {
+        return Err(Fault::bad_parameter("The secret value is longer than 25 KB"));
+    }
+    check_tags(body.tags.as_ref())?;
+    let moment = call.moment();
+    let shelf = call.shelf::<SecretContent>();
+    shelf.writable(name, moment)?;
+    if shelf.phase(name, moment) == Phase::Live && shelf.any(name).is_ok_and(Object::managed) {
+        return Err(Fault::managed(Kind::Secret, "set"));
+    }
+    let mut attributes = Attributes::new(call.now);
+    if let Some(patch) = body.attributes {
+        patch.apply(&mut attributes)?;
+    }
+    let content = SecretContent { value: Some(value.clone()), content_type: body.content_type };
+    let version = Version { id: call.chance.id(), attributes, tags: body.tags, managed: false, content };
+    call.shelf_mut::<SecretContent>().push(name, moment, version, ());
+    ok(&SecretBundle { value: Some(value), ..bundle(call, name, None)? })
+}
+
+/// `GET /secrets/NAME[/VERSION]`. Disabled secrets cannot be read (REC); expired ones can (DOC).
+pub(super) fn get(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Answer {
+    let shown = call.shelf::<SecretContent>().live(name, call.moment())?.version(version)?;
+    if !shown.attributes.enabled {
+        return Err(Fault::disabled(Kind::Secret, "get"));
+    }
+    let id = shown.id.clone();
+    let value = match &shown.content.value {
+        Some(value) => value.clone(),
+        None => super::certificates::secret_value(call, name, &id)?,
+    };
+    ok(&SecretBundle { value: Some(value), ..bundle(call, name, Some(&id))? })
+}
+
+#[derive(Deserialize)]
+struct UpdateBody {
+    #[serde(rename = "contentType")]
+    content_type: Option<String>,
+    attributes: Option<AttributesPatch>,
+    tags: Option<Tags>,
+}
+
+/// `PATCH /secrets/NAME[/VERSION]`.
+pub(super) fn update(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Answer {
+    let body: UpdateBody = call.body()?;
+    check_tags(body.tags.as_ref())?;
+    let (now, moment) = (call.now, call.moment());
+    let changed = call.shelf_mut::<SecretContent>().live_mut(name, moment)?.version_mut(version)?;
+    if changed.managed {
+        return Err(Fault::managed(Kind::Secret, "update"));
+    }
+    if let Some(patch) = &body.attributes {
+        patch.apply(&mut changed.attributes)?;
+    }
+    if body.content_type.is_some() {
+        changed.content.content_type = body.content_type;
+    }
+    if body.tags.is_some() {
+        changed.tags = body.tags;
+    }
+    changed.attributes.updated = now;
+    ok(&bundle(call, name, version)?)
+}
