@@ -43,3 +43,59 @@ pub(super) fn authorize(caller: &Caller, action: &str, vault: &Vault, tenant: &s
          {name};location={location}\r\n"
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::{Cloud, TENANT, caller};
+
+    #[test]
+    fn a_stranger_is_told_where_to_get_a_token_before_anything_else_is_looked_at() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.caller = None;
+        let response = cloud.send("GET", "vvv/nonsense?api-version=", "");
+        assert_eq!(response.status, 401);
+        let challenge = format!(
+            "Bearer authorization=\"https://login.microsoftonline.com/{TENANT}\", resource=\"https://vault.azure.net\""
+        );
+        assert!(response.headers.contains(&("www-authenticate".into(), challenge)));
+        assert_eq!(
+            response.body,
+            "{\"error\":{\"code\":\"Unauthorized\",\"message\":\"AKV10000: Request is missing a Bearer, PoP, or MTLS_POP \
+             token.\"}}"
+        );
+        cloud.caller = Some(Caller { audience: "https://management.azure.com".into(), ..caller(&["*"]) });
+        assert_eq!(cloud.bad("GET", "vvv/keys", "").0, 401);
+    }
+
+    #[test]
+    fn a_caller_does_what_its_data_actions_allow_and_nothing_else() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("PUT", "vvv/secrets/s", r#"{"value":"x"}"#);
+        cloud.caller = Some(caller(&[
+            "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+            "Microsoft.KeyVault/vaults/secrets/backup/action",
+        ]));
+        cloud.good("GET", "vvv/secrets", "");
+        cloud.good("GET", "vvv/deletedsecrets", "");
+        cloud.backup("vvv/secrets/s");
+        for (method, path) in
+            [("GET", "secrets/s"), ("DELETE", "secrets/s"), ("GET", "keys"), ("POST", "secrets/restore")]
+        {
+            assert_eq!(cloud.bad(method, &format!("vvv/{path}"), "{}").2, "ForbiddenByRbac", "{method} {path}");
+        }
+        let (_, refused) = cloud.ask("GET", "vvv/secrets/s", "");
+        assert_eq!(
+            refused["error"]["message"].as_str().unwrap(),
+            format!(
+                "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
+                 definitions were changed recently, please observe propagation time.\r\nCaller: \
+                 appid=c1;oid=o1;iss=https://sts.windows.net/{TENANT}/\r\nAction: \
+                 'Microsoft.KeyVault/vaults/secrets/getSecret/action'\r\nResource: '/subscriptions/s1/resourcegroups/\
+                 emulator/providers/microsoft.keyvault/vaults/vvv'\r\nAssignment: (not found)\r\nDenyAssignmentId: \
+                 null\r\nDecisionReason: null \r\nVault: vvv;location=westeurope\r\n"
+            )
+        );
+    }
+}

@@ -159,7 +159,7 @@ fn free<C: Content>(call: &Call<'_>, kind: Kind, object: &Object<C>) -> Result<(
             call.shelf::<SecretContent>().phase(name, moment),
         ],
     };
-    if phases.iter().all(|phase| *phase == Phase::Free) {
+    if phases.iter().all(|phase| *phase == Phase::Free) && !call.reserved(name) {
         return Ok(());
     }
     let version = object.versions.last().map(|version: &Version<C>| version.id.as_str());
@@ -171,4 +171,170 @@ fn place<C: Content>(call: &mut Call<'_>, object: Object<C>) -> Answer {
     let name = object.name.clone();
     call.shelf_mut::<C>().put(Object { life: Life::Live, ..object });
     ok(&C::bundle(call, &name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::encoding;
+    use crate::emulator::vault::fixture::Cloud;
+    use serde_json::{Value, json};
+
+    fn remove(cloud: &mut Cloud, vault: &str, path: &str) {
+        cloud.good("DELETE", &format!("{vault}/{path}"), "");
+        assert_eq!(cloud.ask("DELETE", &format!("{vault}/deleted{path}"), "").0, 204);
+    }
+
+    fn bytes(body: &str) -> Vec<u8> {
+        let body: Value = serde_json::from_str(body).unwrap();
+        encoding::from_url(body["value"].as_str().unwrap()).unwrap()
+    }
+
+    fn message(cloud: &mut Cloud, target: &str, body: &str) -> (u16, String) {
+        let (status, json) = cloud.ask("POST", target, body);
+        (status, json["error"]["message"].as_str().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_blob_has_the_recorded_shape_and_no_two_are_the_same() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("PUT", "vvv/secrets/s", r#"{"value":"tell nobody"}"#);
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC"}"#);
+        for (path, magic) in [
+            ("vvv/secrets/s", "\u{29}AzureKeyVaultSecretBackupV1.microsoft.com"),
+            ("vvv/keys/k", "\u{26}AzureKeyVaultKeyBackupV1.microsoft.com"),
+        ] {
+            let (one, two) = (cloud.backup(path), cloud.backup(path));
+            assert_ne!(one, two);
+            let blob = String::from_utf8(bytes(&one)).unwrap();
+            let token = blob.strip_prefix(magic).unwrap();
+            assert_eq!(token.split('.').count(), 5);
+            let header = encoding::from_url(token.split('.').next().unwrap()).unwrap();
+            let header = String::from_utf8(header).unwrap();
+            assert!(header.starts_with("{\"kid\":\""), "{header}");
+            assert!(header.ends_with("\",\"alg\":\"RSA-OAEP-256\",\"enc\":\"A256CBC-HS512\"}"), "{header}");
+            assert!(!one.contains('='));
+        }
+    }
+
+    #[test]
+    fn a_key_comes_back_with_its_versions_times_and_private_part() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC","tags":{"a":"b"}}"#);
+        cloud.now += 5;
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC","attributes":{"exp":1900000000}}"#);
+        cloud.now += 5;
+        cloud.good("PATCH", "vvv/keys/k", r#"{"attributes":{"enabled":false}}"#);
+        cloud.good("PUT", "vvv/keys/k/rotationpolicy", r#"{"attributes":{"expiryTime":"P30D"}}"#);
+        let (versions, _) = cloud.pages("vvv/keys/k/versions");
+        let current = cloud.good("GET", "vvv/keys/k", "");
+        let old = versions.iter().find(|one| one["tags"]["a"] == "b").unwrap()["kid"].as_str().unwrap();
+        let sign = format!("vvv/keys/k/{}/sign", old.rsplit('/').next().unwrap());
+        let digest = json!({"alg": "ES256", "value": encoding::url(&[7; 32])});
+        let signature = cloud.good("POST", &sign, &digest.to_string())["value"].clone();
+        let blob = cloud.backup("vvv/keys/k");
+        remove(&mut cloud, "vvv", "keys/k");
+        cloud.now += 1000;
+        assert_eq!(cloud.good("POST", "vvv/keys/restore", &blob), current);
+        assert_eq!(cloud.pages("vvv/keys/k/versions").0, versions);
+        assert!(cloud.good("GET", "vvv/keys/k/rotationpolicy", "")["attributes"].get("expiryTime").is_none());
+        let check = json!({"alg": "ES256", "digest": encoding::url(&[7; 32]), "value": signature});
+        let verify = sign.replace("/sign", "/verify");
+        assert_eq!(cloud.good("POST", &verify, &check.to_string())["value"], true);
+
+        // Into the vault next door: the recovery level is that of the target.
+        let there = cloud.good("POST", "ppp/keys/restore", &blob);
+        assert_eq!(there["key"]["x"], current["key"]["x"]);
+        assert_eq!(there["attributes"]["recoveryLevel"], "Recoverable");
+        assert_eq!(there["attributes"]["updated"], current["attributes"]["updated"]);
+    }
+
+    #[test]
+    fn a_taken_name_is_refused_the_same_way_whatever_holds_it() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let id = cloud.good("PUT", "vvv/secrets/s", r#"{"value":"x"}"#)["id"].clone();
+        let blob = cloud.backup("vvv/secrets/s");
+        let live = message(&mut cloud, "vvv/secrets/restore", &blob);
+        assert_eq!(live.0, 409);
+        assert!(live.1.starts_with(&format!("There was a conflict restoring the secret '{}'.", id.as_str().unwrap())));
+        assert_eq!(cloud.bad("POST", "vvv/secrets/restore", &blob).2, "");
+        cloud.good("DELETE", "vvv/secrets/s", "");
+        assert_eq!(message(&mut cloud, "vvv/secrets/restore", &blob), live);
+    }
+
+    #[test]
+    fn a_blob_stays_in_its_subscription_and_geography_and_hsm_keys_in_premium_vaults() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("PUT", "vvv/secrets/s", r#"{"value":"x"}"#);
+        cloud.good("POST", "ppp/keys/h/create", r#"{"kty":"EC-HSM"}"#);
+        let (secret, key) = (cloud.backup("vvv/secrets/s"), cloud.backup("ppp/keys/h"));
+        let abroad = message(&mut cloud, "abroad/secrets/restore", &secret);
+        assert_eq!(abroad, (400, "Cannot decrypt backup blob.".into()));
+        assert!(message(&mut cloud, "other/secrets/restore", &secret).1.contains("subscription"));
+        let standard = message(&mut cloud, "vvv/keys/restore", &key);
+        assert_eq!(standard, (400, "Hardware key operation not allowed on standard vault".into()));
+        cloud.good("POST", "ppp/secrets/restore", &secret);
+    }
+
+    #[test]
+    fn what_is_no_blob_of_this_kind_is_malformed() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("PUT", "vvv/secrets/s", r#"{"value":"x"}"#);
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC"}"#);
+        let (secret, key) = (cloud.backup("vvv/secrets/s"), cloud.backup("vvv/keys/k"));
+        let zeros = json!({"value": "AAAAAAAA"}).to_string();
+        let mut changed = bytes(&key);
+        let last = changed.len() - 1;
+        changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
+        changed[last - 1] = if changed[last - 1] == b'A' { b'B' } else { b'A' };
+        let changed = json!({"value": encoding::url(&changed)}).to_string();
+        for (target, body) in [
+            ("vvv/keys/restore", &zeros),
+            ("vvv/keys/restore", &secret),
+            ("vvv/certificates/restore", &key),
+            ("ppp/keys/restore", &changed),
+        ] {
+            let (status, code, _) = cloud.bad("POST", target, body);
+            assert_eq!((status, code.as_str()), (400, "Malformed backup blob"), "{target}");
+        }
+        let text = json!({"value": "ZG9lc25vdGV4aXN0"}).to_string();
+        assert_eq!(message(&mut cloud, "vvv/keys/restore", &text).1, "Backup blob is corrupt.");
+        assert_eq!(cloud.bad("POST", "vvv/keys/restore", "{}").1, "BadParameter");
+    }
+
+    #[test]
+    fn five_hundred_past_versions_can_be_backed_up_and_one_more_cannot() {
+        let seed = |versions: u32| {
+            format!(
+                "[[vault]]\nname = \"vvv\"\nsubscription = \"s\"\nlocation = \"westeurope\"\nobjects = [\
+                 {{kind = \"secret\", name = \"s\", versions = {versions}}}]"
+            )
+        };
+        Cloud::new(&seed(501)).backup("vvv/secrets/s");
+        let refused = Cloud::new(&seed(502)).bad("POST", "vvv/secrets/s/backup", "");
+        assert_eq!((refused.0, refused.1.as_str()), (400, "BadRequest"));
+    }
+
+    #[test]
+    fn a_certificate_comes_back_as_three_objects_and_its_parts_cannot_be_backed_up_alone() {
+        let mut cloud = Cloud::new(
+            "[[vault]]\nname = \"vvv\"\nsubscription = \"s\"\nlocation = \"westeurope\"\nobjects = [\
+             {kind = \"certificate\", name = \"tls\", type = \"EC\", versions = 2}]",
+        );
+        let refused = message(&mut cloud, "vvv/keys/tls/backup", "");
+        let text = "Operation \"backup\" is not allowed on this Key, since it is associated with a certificate";
+        assert_eq!(refused, (403, text.into()));
+        assert_eq!(cloud.bad("POST", "vvv/secrets/tls/backup", "").0, 403);
+        let before: Vec<Value> =
+            ["certificates/tls", "keys/tls"].map(|path| cloud.good("GET", &format!("vvv/{path}"), "")).into();
+        let blob = cloud.backup("vvv/certificates/tls");
+        assert!(bytes(&blob).starts_with(b"\x26AzureKeyVaultKeyBackupV1.microsoft.com"));
+        remove(&mut cloud, "vvv", "certificates/tls");
+        cloud.good("POST", "vvv/certificates/restore", &blob);
+        let after: Vec<Value> =
+            ["certificates/tls", "keys/tls"].map(|path| cloud.good("GET", &format!("vvv/{path}"), "")).into();
+        assert_eq!(before, after);
+        assert_eq!(cloud.good("GET", "vvv/secrets/tls", "")["managed"], true);
+        assert_eq!(cloud.bad("POST", "vvv/certificates/restore", &blob).0, 409);
+    }
 }

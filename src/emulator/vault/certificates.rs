@@ -124,7 +124,7 @@ fn bundle(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Result<Cert
     let shown = object.version(Some(&id))?;
     let own = call.vault.id(Kind::Certificate, &object.name, None);
     let whole = version.is_none();
-    let pending = call.vault.pending.contains_key(&Shelf::<CertificateContent>::key(name));
+    let pending = call.reserved(name);
     Ok(CertificateBundle {
         id: call.vault.id(Kind::Certificate, &object.name, Some(&id)),
         kid: call.vault.id(Kind::Key, &object.name, Some(&id)),
@@ -367,4 +367,76 @@ pub(super) fn update_policy(call: &mut Call<'_>, name: &str) -> Answer {
     let (now, moment) = (call.now, call.moment());
     call.shelf_mut::<CertificateContent>().live_mut(name, moment)?.extra.policy.apply(patch, now)?;
     policy_answer(call, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::Cloud;
+    use serde_json::json;
+
+    const CREATE: &str = r#"{"policy":{"issuer":{"name":"Self"},"key_props":{"kty":"EC"},
+        "secret_props":{"contentType":"application/x-pem-file"},"x509_props":{"subject":"C=US, CN=a"}}}"#;
+
+    #[test]
+    fn what_the_secret_hands_out_can_be_imported_again() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/certificates/pem/create", CREATE);
+        cloud.good("POST", "vvv/certificates/pfx/create", &CREATE.replace("x-pem-file", "x-pkcs12"));
+        for name in ["pem", "pfx"] {
+            let original = cloud.good("GET", &format!("vvv/certificates/{name}"), "");
+            let secret = cloud.good("GET", &format!("vvv/secrets/{name}"), "");
+            let body = json!({"value": secret["value"], "tags": {"a": "b"}}).to_string();
+            let copy = cloud.good("POST", &format!("vvv/certificates/{name}-copy/import"), &body);
+            assert_eq!((&copy["cer"], &copy["x5t"]), (&original["cer"], &original["x5t"]), "{name}");
+            assert_eq!(copy["policy"]["x509_props"]["subject"], "C=US, CN=a");
+            assert_eq!(copy["policy"]["secret_props"]["contentType"], secret["contentType"]);
+            assert!(copy.get("pending").is_none());
+            let key = cloud.good("GET", &format!("vvv/keys/{name}-copy"), "");
+            assert_eq!(key["key"]["x"], cloud.good("GET", &format!("vvv/keys/{name}"), "")["key"]["x"]);
+        }
+        for wrong in ["", "no certificate", "AAAA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"] {
+            let body = json!({"value": wrong}).to_string();
+            assert_eq!(cloud.bad("POST", "vvv/certificates/x/import", &body).0, 400, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_held_by_a_key_or_secret_of_its_own_is_no_name_for_a_certificate() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/keys/a/create", r#"{"kty":"EC"}"#);
+        cloud.good("PUT", "vvv/secrets/b", r#"{"value":"x"}"#);
+        for name in ["A", "B"] {
+            assert_eq!(cloud.bad("POST", &format!("vvv/certificates/{name}/create"), CREATE).0, 409);
+        }
+    }
+
+    #[test]
+    fn lists_show_other_attributes_for_live_and_for_deleted_certificates() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/certificates/a/create", CREATE);
+        let (live, _) = cloud.pages("vvv/certificates");
+        assert_eq!(live[0]["subject"], "");
+        assert!(live[0]["attributes"].get("recoveryLevel").is_none());
+        cloud.good("DELETE", "vvv/certificates/a", "");
+        let (deleted, _) = cloud.pages("vvv/deletedcertificates");
+        assert!(deleted[0].get("subject").is_none());
+        assert_eq!(deleted[0]["attributes"]["recoverableDays"], 7);
+    }
+
+    #[test]
+    fn disabling_a_certificate_disables_its_secret_and_old_versions_show_no_policy() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/certificates/a/create", CREATE);
+        let bundle = cloud.good("PATCH", "vvv/certificates/a", r#"{"attributes":{"enabled":false}}"#);
+        assert_eq!(bundle["attributes"]["enabled"], false);
+        assert_eq!(cloud.bad("GET", "vvv/secrets/a", "").2, "SecretDisabled");
+        let version = bundle["id"].as_str().unwrap().rsplit('/').next().unwrap();
+        let old = cloud.good("GET", &format!("vvv/certificates/a/{version}"), "");
+        assert!(old.get("policy").is_none() && old.get("pending").is_none());
+        let policy = cloud.good("PATCH", "vvv/certificates/a/policy", r#"{"x509_props":{"validity_months":3}}"#);
+        assert_eq!(policy["x509_props"]["validity_months"], 3);
+        assert_eq!(policy["key_props"]["kty"], "EC");
+        assert_eq!(cloud.good("GET", "vvv/certificates/a/policy", ""), policy);
+    }
 }

@@ -179,11 +179,9 @@ pub(super) fn import_rsa(numbers: &RsaNumbers) -> Result<Material, Fault> {
     let RsaNumbers { n, e, d, p, q, dp, dq, qi } = numbers;
     let mut parts = vec![der::integer(&[0])];
     parts.extend([n, e, d, p, q, dp, dq, qi].map(|number| der::integer(number)));
-    let algorithm =
-        der::group(der::SEQUENCE, &[der::value(der::OID, &RSA_ENCRYPTION), der::value(der::NULL, &[])]);
+    let algorithm = der::group(der::SEQUENCE, &[der::value(der::OID, &RSA_ENCRYPTION), der::value(der::NULL, &[])]);
     let inner = der::group(der::SEQUENCE, &parts);
-    let pkcs8 =
-        der::group(der::SEQUENCE, &[der::integer(&[0]), algorithm, der::value(der::OCTET_STRING, &inner)]);
+    let pkcs8 = der::group(der::SEQUENCE, &[der::integer(&[0]), algorithm, der::value(der::OCTET_STRING, &inner)]);
     let strip = |number: &[u8]| Octets(number.iter().copied().skip_while(|byte| *byte == 0).collect());
     let (n, e) = (strip(n), strip(e));
     match bits(&n.0) {
@@ -205,8 +203,7 @@ pub(super) fn import_ec(curve: Curve, d: &[u8], x: &[u8], y: &[u8]) -> Result<Ma
     let wrong = || Fault::bad_parameter("The property \"key\" must be a valid JsonWebKey object.");
     let (d, x, y) = (fill(d).ok_or_else(wrong)?, fill(x).ok_or_else(wrong)?, fill(y).ok_or_else(wrong)?);
     let point = [vec![4], x, y].concat();
-    let pair =
-        EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &d, &point).map_err(|_| wrong())?;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &d, &point).map_err(|_| wrong())?;
     ec_material(curve, &pair)
 }
 
@@ -224,7 +221,8 @@ pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Result<Material, Fault> {
 }
 
 /// How an RSA signature is made and checked.
-type RsaScheme = (&'static signature::RsaSignatureEncoding, &'static signature::RsaParameters, &'static digest::Algorithm);
+type RsaScheme =
+    (&'static signature::RsaSignatureEncoding, &'static signature::RsaParameters, &'static digest::Algorithm);
 
 fn rsa_scheme(algorithm: &str) -> Option<RsaScheme> {
     use signature as s;
@@ -244,8 +242,7 @@ fn unsupported(algorithm: &str) -> Fault {
 }
 
 fn import_digest(value: &[u8], algorithm: &str, kind: &'static digest::Algorithm) -> Result<Digest, Fault> {
-    Digest::import_less_safe(value, kind)
-        .map_err(|_| Fault::bad_length(value.len(), algorithm, kind.output_len()))
+    Digest::import_less_safe(value, kind).map_err(|_| Fault::bad_length(value.len(), algorithm, kind.output_len()))
 }
 
 impl Material {
@@ -310,8 +307,7 @@ impl Material {
         let too_long = |_| Fault::bad_parameter("The value is too long for the key and algorithm");
         let length = match algorithm {
             "RSA-OAEP" | "RSA-OAEP-256" => {
-                let scheme =
-                    if algorithm == "RSA-OAEP" { &OAEP_SHA1_MGF1SHA1 } else { &OAEP_SHA256_MGF1SHA256 };
+                let scheme = if algorithm == "RSA-OAEP" { &OAEP_SHA1_MGF1SHA1 } else { &OAEP_SHA256_MGF1SHA256 };
                 let key = OaepPublicEncryptingKey::new(public).map_err(broken("reading the key"))?;
                 key.encrypt(scheme, plain, &mut out, None).map_err(too_long)?.len()
             }
@@ -332,8 +328,7 @@ impl Material {
         let wrong = |_| Fault::bad_parameter("The parameter is incorrect.");
         let length = match algorithm {
             "RSA-OAEP" | "RSA-OAEP-256" => {
-                let scheme =
-                    if algorithm == "RSA-OAEP" { &OAEP_SHA1_MGF1SHA1 } else { &OAEP_SHA256_MGF1SHA256 };
+                let scheme = if algorithm == "RSA-OAEP" { &OAEP_SHA1_MGF1SHA1 } else { &OAEP_SHA256_MGF1SHA256 };
                 let key = OaepPrivateDecryptingKey::new(private).map_err(broken("reading the key"))?;
                 key.decrypt(scheme, sealed, &mut out, None).map_err(wrong)?.len()
             }
@@ -351,10 +346,9 @@ impl Material {
     pub(super) fn public_info(&self) -> Result<Vec<u8>, Fault> {
         let der = match self.spec {
             Spec::Rsa(_) => RsaKeyPair::from_pkcs8(&self.private.0).map_err(rejected)?.public_key().as_der(),
-            Spec::Ec(curve) => EcdsaKeyPair::from_pkcs8(curve.signing(), &self.private.0)
-                .map_err(rejected)?
-                .public_key()
-                .as_der(),
+            Spec::Ec(curve) => {
+                EcdsaKeyPair::from_pkcs8(curve.signing(), &self.private.0).map_err(rejected)?.public_key().as_der()
+            }
         };
         Ok(der.map_err(broken("writing a public key"))?.as_ref().to_vec())
     }

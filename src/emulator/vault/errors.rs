@@ -317,11 +317,7 @@ impl Fault {
 
     /// A blob with an unknown or a wrong magic, or whose content does not hold. REC.
     pub(super) fn malformed_blob() -> Self {
-        Fault::new(
-            StatusCode::BAD_REQUEST,
-            "Malformed backup blob",
-            "Backup blob contains invalid or corrupt version.",
-        )
+        Fault::new(StatusCode::BAD_REQUEST, "Malformed backup blob", "Backup blob contains invalid or corrupt version.")
     }
 
     /// A blob that cannot be parsed at all. REC.

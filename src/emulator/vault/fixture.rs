@@ -42,7 +42,9 @@ impl Cloud {
     /// A vault `v`, a premium vault `p` beside it, and vaults abroad and of another subscription.
     pub(super) fn four(limbo: Limbo) -> Self {
         let vault = |name: &str, subscription: &str, location: &str, more: &str| {
-            format!("[[vault]]\nname = \"{name}\"\nsubscription = \"{subscription}\"\nlocation = \"{location}\"\n{more}\n")
+            format!(
+                "[[vault]]\nname = \"{name}\"\nsubscription = \"{subscription}\"\nlocation = \"{location}\"\n{more}\n"
+            )
         };
         let seed = [
             vault("vvv", "s1", "westeurope", "retention_days = 7"),

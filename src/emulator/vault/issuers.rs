@@ -192,3 +192,36 @@ pub(super) fn delete_contacts(call: &mut Call<'_>) -> Answer {
     call.vault.contacts.clear();
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::Cloud;
+    use serde_json::json;
+
+    #[test]
+    fn issuers_grow_detail_by_detail_as_recorded() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let path = "vvv/certificates/issuers/issuer1";
+        cloud.good("PUT", path, r#"{"provider":"Test","attributes":{"enabled":true}}"#);
+        cloud.good("PATCH", path, r#"{"credentials":{"account_id":"a","pwd":"p"},"org_details":{"id":"TestOrg"}}"#);
+        cloud.good("PATCH", path, r#"{"org_details":{"admin_details":[{"email":"x@y"}]}}"#);
+        let shown = cloud.good("PATCH", path, "{}");
+        assert_eq!(shown["org_details"], json!({"id": "TestOrg", "zip": 0, "admin_details": [{"email": "x@y"}]}));
+        assert_eq!(shown["credentials"], json!({"account_id": "a"}));
+        let line = json!({"id": "https://vvv.vault.azure.net/certificates/issuers/issuer1", "provider": "Test"});
+        assert_eq!(cloud.good("GET", "vvv/certificates/issuers", ""), json!({"value": [line], "nextLink": null}));
+        cloud.good("DELETE", path, "");
+        assert_eq!(cloud.bad("GET", path, "").1, "CertificateIssuerNotFound");
+    }
+
+    #[test]
+    fn contacts_are_there_or_not_found() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        assert_eq!(cloud.bad("GET", "vvv/certificates/contacts", "").1, "ContactsNotFound");
+        let set = cloud.good("PUT", "vvv/certificates/contacts", r#"{"contacts":[{"email":"a@b"}]}"#);
+        assert_eq!(set["id"], "https://vvv.vault.azure.net/certificates/contacts");
+        assert_eq!(cloud.good("DELETE", "vvv/certificates/contacts", ""), set);
+        assert_eq!(cloud.bad("DELETE", "vvv/certificates/contacts", "").0, 404);
+    }
+}

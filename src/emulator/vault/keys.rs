@@ -4,7 +4,7 @@
 use super::crypto::{self, Curve, Material, Public, RsaNumbers, Spec};
 use super::encoding;
 use super::errors::Fault;
-use super::object::{Attributes, AttributesPatch, Content, Kind, Phase, Shelf, Tags, Version};
+use super::object::{Attributes, AttributesPatch, Content, Kind, Object, Phase, Shelf, Tags, Version};
 use super::rotation::RotationPolicy;
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
@@ -72,8 +72,7 @@ pub(super) fn parse_type(kty: &str, bits: Option<u32>, curve: Option<&str>) -> R
         "EC" => {
             let name = curve.unwrap_or("P-256");
             Spec::Ec(
-                Curve::parse(name)
-                    .ok_or_else(|| Fault::bad_parameter(format!("Curve \"{name}\" is not supported")))?,
+                Curve::parse(name).ok_or_else(|| Fault::bad_parameter(format!("Curve \"{name}\" is not supported")))?,
             )
         }
         _ => return Err(Fault::bad_parameter(format!("Key type \"{kty}\" is not supported"))),
@@ -228,7 +227,7 @@ fn add(
     let shelf = call.shelf::<KeyContent>();
     shelf.writable(name, moment)?;
     let existing = (shelf.phase(name, moment) == Phase::Live).then(|| shelf.any(name)).transpose()?;
-    if existing.is_some_and(super::object::Object::managed) {
+    if existing.is_some_and(Object::managed) || call.reserved(name) {
         return Err(Fault::managed(Kind::Key, operation));
     }
     if content.hsm && !call.vault.premium {
@@ -258,8 +257,7 @@ pub(super) fn check_tags(tags: Option<&Tags>) -> Result<(), Fault> {
 }
 
 fn check_ops(ops: &[String]) -> Result<(), Fault> {
-    const KNOWN: [&str; 8] =
-        ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey", "import", "deriveKey"];
+    const KNOWN: [&str; 8] = ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey", "import", "deriveKey"];
     match ops.iter().find(|op| !KNOWN.contains(&op.as_str()) && *op != "export") {
         Some(op) => Err(Fault::bad_parameter(format!("Key operation \"{op}\" is not supported"))),
         None => Ok(()),
@@ -390,4 +388,93 @@ pub(super) fn update(call: &mut Call<'_>, name: &str, version: Option<&str>) -> 
     }
     changed.attributes.updated = now;
     ok(&bundle(call, name, version)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::{Cloud, NOW};
+    use serde_json::{Value, json};
+
+    fn fields(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_key_shows_the_fields_of_the_api_version_that_is_asked_for() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let made = cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"RSA"}"#);
+        assert_eq!(made["key"]["key_ops"].as_array().unwrap().len(), 6);
+        assert_eq!(made["key"]["e"], "AQAB");
+        for (api, expected) in [
+            ("2016-10-01", vec!["created", "enabled", "recoveryLevel", "updated"]),
+            ("7.1", vec!["created", "enabled", "recoverableDays", "recoveryLevel", "updated"]),
+            ("7.4", vec!["created", "enabled", "exportable", "recoverableDays", "recoveryLevel", "updated"]),
+        ] {
+            let shown = cloud.good("GET", &format!("vvv/keys/k?api-version={api}"), "");
+            assert_eq!(fields(&shown["attributes"]), expected, "{api}");
+        }
+        let shown = cloud.good("GET", "vvv/keys/k?api-version=2025-07-01", "");
+        assert_eq!(
+            (&shown["attributes"]["key_size"], &shown["attributes"]["hsmPlatform"]),
+            (&json!(2048), &json!("0"))
+        );
+    }
+
+    #[test]
+    fn the_fields_stand_in_the_order_of_the_recordings() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let response = cloud.send("POST", "vvv/keys/k/create", r#"{"kty":"EC","crv":"P-521"}"#);
+        let body = String::from_utf8(response.body.to_vec()).unwrap();
+        let order = ["{\"key\":{\"kid\":", "\"kty\":\"EC\"", "\"key_ops\":[\"sign\",\"verify\"]", "\"crv\":\"P-521\""];
+        let places: Vec<Option<usize>> = order.iter().map(|text| body.find(text)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{body}");
+        assert!(body.ends_with(
+            "\"recoveryLevel\":\"CustomizedRecoverable+Purgeable\",\"recoverableDays\":7,\"exportable\":false,\
+             \"hsmPlatform\":\"0\"}}"
+        ));
+    }
+
+    #[test]
+    fn hsm_keys_need_a_premium_vault() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let (status, refused) = cloud.ask("POST", "vvv/keys/h/create", r#"{"kty":"EC-HSM"}"#);
+        assert_eq!(status, 400);
+        assert_eq!(refused["error"]["message"], "Hardware key operation not allowed on standard vault");
+        assert_eq!(cloud.good("POST", "ppp/keys/h/create", r#"{"kty":"EC-HSM"}"#)["key"]["kty"], "EC-HSM");
+        for wrong in
+            [r#"{"kty":"oct"}"#, r#"{"kty":"RSA","key_size":1024}"#, r#"{"kty":"EC","crv":"P-1"}"#, "{}", "[", ""]
+        {
+            assert_eq!(cloud.bad("POST", "vvv/keys/w/create", wrong).1, "BadParameter", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn recorded_keys_can_be_imported_and_inconsistent_ones_cannot() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let recorded = json!({"Hsm": false, "key": {"kty": "EC", "crv": "P-521",
+            "d": "AfqngG4fnCqOyjTsRiBL6sxt61XHHwLSN3YjLhHWrFTdV9Uev7c-3oiXXwExwLkeEMZk1bOuSJO3_rZbX0ymkwAM",
+            "x": "AbrVIZG8gPu6vTAbrs7OFStWCCDzbH29jAKaQqCaMS36wZvYjpT7ErJdE6RuqDs4m9iIb8VaP1FU5go4vAEIVvyS",
+            "y": "AXjftbkXFhvx5d0ooAHtNwY-1xgXAUtpKLiZKiWMjRchKaX6YRc2wHCCib1KqstdqGxrqKhv99_V9Al57QcLL71Q"}});
+        let made = cloud.good("PUT", "vvv/keys/k", &recorded.to_string());
+        assert_eq!((&made["key"]["x"], &made["key"]["y"]), (&recorded["key"]["x"], &recorded["key"]["y"]));
+        let mut wrong = recorded;
+        wrong["key"]["y"] = wrong["key"]["x"].clone();
+        let (status, refused) = cloud.ask("PUT", "vvv/keys/k", &wrong.to_string());
+        assert_eq!(status, 400);
+        assert_eq!(refused["error"]["message"], "The property \"key\" must be a valid JsonWebKey object.");
+    }
+
+    #[test]
+    fn rotation_makes_a_version_that_expires_as_the_policy_says() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let first = cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC","crv":"P-256K"}"#);
+        cloud.good("PUT", "vvv/keys/k/rotationpolicy", r#"{"attributes":{"expiryTime":"P30D"}}"#);
+        cloud.now += 10;
+        let second = cloud.good("POST", "vvv/keys/k/rotate", "");
+        assert_ne!(first["key"]["x"], second["key"]["x"]);
+        assert_eq!(second["key"]["crv"], "P-256K");
+        assert_eq!(second["attributes"]["exp"], NOW + 10 + 30 * 86_400);
+        assert_eq!(cloud.good("GET", "vvv/keys/K/", "")["key"]["kid"], second["key"]["kid"]);
+    }
 }

@@ -252,6 +252,7 @@ fn perform(call: &mut Call<'_>, operation: &Operation) -> Answer {
         Operation::GetPending(name) => pending::get(call, name),
         Operation::UpdatePending(name) => pending::cancel(call, name),
         Operation::DeletePending(name) => pending::delete(call, name),
+        Operation::MergePending(name) => pending::merge(call, name),
         Operation::ListIssuers => issuers::list(call),
         Operation::GetIssuer(name) => issuers::get(call, name),
         Operation::SetIssuer(name) => issuers::set(call, name),
@@ -274,5 +275,77 @@ fn common<C: Content>(call: &mut Call<'_>, operation: &Operation) -> Answer {
         Operation::Recover(_, name) => lifecycle::recover::<C>(call, name),
         Operation::Purge(_, name) => lifecycle::purge::<C>(call, name),
         _ => Err(Fault::internal("an operation was sent the wrong way")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{Cloud, dice};
+    use super::*;
+    use crate::emulator::seed::Limbo;
+
+    #[test]
+    fn every_answer_has_the_recorded_headers() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let names = |response: &Response| {
+            let mut names: Vec<String> = response.headers.iter().map(|(name, _)| name.clone()).collect();
+            names.sort_unstable();
+            names
+        };
+        let recorded = [
+            "cache-control",
+            "content-type",
+            "date",
+            "expires",
+            "pragma",
+            "strict-transport-security",
+            "x-content-type-options",
+            "x-ms-keyvault-network-info",
+            "x-ms-keyvault-rbac-assignment-id",
+            "x-ms-keyvault-rbac-cache",
+            "x-ms-keyvault-region",
+            "x-ms-keyvault-service-version",
+            "x-ms-request-id",
+        ];
+        let response = cloud.send("GET", "vvv/keys", "");
+        assert_eq!(names(&response), recorded);
+        assert!(response.headers.contains(&("x-ms-keyvault-region".into(), "westeurope".into())));
+        assert!(response.headers.contains(&("date".into(), "Fri, 15 Jan 2027 08:00:00 GMT".into())));
+        assert_eq!(names(&cloud.send("GET", "vvv/keys/none", "")), recorded);
+        cloud.caller = None;
+        assert!(!names(&cloud.send("GET", "vvv/keys", "")).contains(&"x-ms-keyvault-rbac-cache".to_owned()));
+    }
+
+    #[test]
+    fn what_is_saved_can_be_loaded_with_its_keys_and_wrapping_keys() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let key = cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"RSA"}"#);
+        cloud.good(
+            "POST",
+            "vvv/certificates/c/create",
+            r#"{"policy":{"issuer":{"name":"Unknown"},"key_props":{"kty":"EC"},"x509_props":{"subject":"CN=c"}}}"#,
+        );
+        let blob = cloud.backup("vvv/keys/k");
+        let saved = cloud.vaults.save();
+        cloud.vaults = Vaults::load(&saved, dice()).unwrap();
+        assert_eq!(cloud.vaults.save(), saved);
+        assert_eq!(cloud.good("GET", "vvv/keys/k", ""), key);
+        assert_eq!(cloud.good("GET", "vvv/certificates/c/pending", "")["status"], "inProgress");
+        cloud.good("POST", "ppp/keys/restore", &blob);
+        assert!(Vaults::load(&saved[..saved.len() - 1], dice()).is_err());
+    }
+
+    #[test]
+    fn a_request_needs_a_known_vault_version_path_and_name() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        assert!(cloud.vaults.knows("VVV.vault.azure.net") && !cloud.vaults.knows("nobody.vault.azure.net"));
+        assert_eq!(cloud.vaults.facts().len(), 4);
+        assert_eq!(cloud.bad("GET", "vvv/keys?api-version=", "").1, "BadParameter");
+        assert_eq!(cloud.bad("GET", "vvv/keys?api-version=1.0", "").1, "BadParameter");
+        assert_eq!(cloud.bad("GET", "vvv/nonsense", "").0, 404);
+        assert_eq!(cloud.bad("PUT", "vvv/keys", "").0, 405);
+        let page = cloud.send("POST", "vvv/keys//backup", "");
+        assert_eq!(page.status, 400);
+        assert!(page.body.starts_with(b"<!DOCTYPE html>"));
     }
 }

@@ -257,9 +257,7 @@ impl<C: Content> Shelf<C> {
     }
 
     pub(super) fn phase(&self, name: &str, moment: Moment) -> Phase {
-        self.objects
-            .get(&Self::key(name))
-            .map_or(Phase::Free, |object| object.life.phase(moment.now, moment.retention))
+        self.objects.get(&Self::key(name)).map_or(Phase::Free, |object| object.life.phase(moment.now, moment.retention))
     }
 
     /// The object in whatever phase, for those who have looked at the phase.

@@ -92,7 +92,7 @@ pub(super) fn create(call: &mut Call<'_>, name: &str) -> Answer {
     check_tags(body.tags.as_ref())?;
     certificates::writable(call, name)?;
     let slot = Shelf::<CertificateContent>::key(name);
-    if call.vault.pending.contains_key(&slot) {
+    if call.reserved(name) {
         return Err(Fault::request_in_progress(name));
     }
     let exists = call.shelf::<CertificateContent>().phase(name, call.moment()) == Phase::Live;
@@ -174,25 +174,25 @@ pub(super) fn complete_due(vault: &mut Vault, now: i64) -> Result<(), Fault> {
         vault.pending.iter().filter(|(_, pending)| is_due(pending)).map(|(slot, _)| slot.clone()).collect();
     for slot in due {
         let Some(pending) = vault.pending.remove(&slot) else { continue };
-        let Pending { name, request, ready, policy, key, enabled, tags, serial, version, .. } = pending;
-        let made = ready.unwrap_or(now);
-        let material = key.material.as_ref().ok_or_else(|| Fault::internal("a request has no key"))?;
-        let valid = (made - x509::HEAD_START, expiry(made, policy.x509_props.validity_months));
-        let serial = serial.0.as_slice().try_into().unwrap_or([0x40; 16]);
-        let certificate = x509::self_signed(&policy, material, valid, serial)?;
-        let attributes =
-            Attributes { enabled, nbf: Some(valid.0), exp: Some(valid.1), created: made, updated: made };
-        let new = NewVersion {
-            id: version,
-            attributes,
-            tags,
-            chain: vec![Octets(certificate)],
-            key,
-            extra: CertificateExtra { policy, issued: Some(request) },
-        };
-        certificates::push(vault, made, &name, new)?;
+        let made = pending.ready.unwrap_or(now);
+        let material = pending.key.material.as_ref().ok_or_else(|| Fault::internal("a request has no key"))?;
+        let valid = (made - x509::HEAD_START, expiry(made, pending.policy.x509_props.validity_months));
+        let serial = pending.serial.0.as_slice().try_into().unwrap_or([0x40; 16]);
+        let certificate = x509::self_signed(&pending.policy, material, valid, serial)?;
+        pending.complete(vault, made, valid, vec![Octets(certificate)])?;
     }
     Ok(())
+}
+
+impl Pending {
+    /// Writes the version that was asked for.
+    fn complete(self, vault: &mut Vault, made: i64, valid: (i64, i64), chain: Vec<Octets>) -> Result<(), Fault> {
+        let Pending { name, request, policy, key, enabled, tags, version, .. } = self;
+        let attributes = Attributes { enabled, nbf: Some(valid.0), exp: Some(valid.1), created: made, updated: made };
+        let extra = CertificateExtra { policy, issued: Some(request) };
+        let new = NewVersion { id: version, attributes, tags, chain, key, extra };
+        certificates::push(vault, made, &name, new)
+    }
 }
 
 /// So many months after a moment (REC: to the second).
@@ -210,6 +210,31 @@ pub(super) fn get(call: &Call<'_>, name: &str) -> Answer {
     let object = call.shelf::<CertificateContent>().live(name, call.moment())?;
     let request = object.extra.issued.as_ref().ok_or_else(|| Fault::pending_not_found(name))?;
     ok(&View::new(call.vault, &object.name, request, None))
+}
+
+#[derive(Deserialize)]
+struct MergeBody {
+    x5c: Option<Vec<String>>,
+}
+
+/// `POST /certificates/NAME/pending/merge`: the certificate that an issuer made of the signing request.
+pub(super) fn merge(call: &mut Call<'_>, name: &str) -> Answer {
+    let body: MergeBody = call.body()?;
+    let wrong = |what: &str| Fault::bad_parameter(format!("The certificate cannot be merged: {what}"));
+    let chain: Option<Vec<Octets>> =
+        body.x5c.unwrap_or_default().iter().map(|one| encoding::from_standard(one).map(Octets)).collect();
+    let chain = chain.filter(|chain| !chain.is_empty()).ok_or_else(|| Fault::missing("x5c"))?;
+    let slot = Shelf::<CertificateContent>::key(name);
+    let pending = call.vault.pending.get(&slot).ok_or_else(|| Fault::pending_not_found(name))?;
+    let facts = chain.first().and_then(|first| x509::read(&first.0)).ok_or_else(|| wrong("it is not X.509"))?;
+    let material = pending.key.material.as_ref().ok_or_else(|| Fault::internal("a request has no key"))?;
+    if facts.public_info != material.public_info()? {
+        return Err(wrong("its key is not that of the request"));
+    }
+    if let Some(pending) = call.vault.pending.remove(&slot) {
+        pending.complete(call.vault, call.now, (facts.not_before, facts.not_after), chain)?;
+    }
+    certificates::get(call, name, None)
 }
 
 #[derive(Deserialize)]
@@ -238,4 +263,75 @@ pub(super) fn delete(call: &mut Call<'_>, name: &str) -> Answer {
         call.shelf_mut::<CertificateContent>().live_mut(name, moment)?.extra.issued = None;
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::encoding;
+    use crate::emulator::vault::fixture::Cloud;
+    use crate::emulator::vault::{crypto, policy::Policy, x509};
+    use serde_json::{Value, json};
+
+    const CREATE: &str =
+        r#"{"policy":{"issuer":{"name":"Self"},"key_props":{"kty":"EC"},"x509_props":{"subject":"CN=a"}}}"#;
+
+    #[test]
+    fn a_self_signed_certificate_is_asked_for_polled_and_there_as_three_objects() {
+        let mut cloud = Cloud::four(Limbo::Real);
+        let response = cloud.send("POST", "vvv/certificates/tls/create", CREATE);
+        assert_eq!(response.status, 202);
+        let asked: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(asked["status"], "inProgress");
+        let location = response.headers.iter().find(|(name, _)| name == "location").unwrap().1.clone();
+        let id = asked["request_id"].as_str().unwrap();
+        assert_eq!(
+            location,
+            format!("https://vvv.vault.azure.net/certificates/tls/pending?api-version=7.6&request_id={id}")
+        );
+        assert_eq!(cloud.good("GET", "vvv/certificates/tls/pending", ""), asked);
+        assert_eq!(cloud.bad("GET", "vvv/certificates/tls", "").0, 404);
+        // Meanwhile nobody else gets the name.
+        assert_eq!(cloud.bad("POST", "vvv/keys/tls/create", r#"{"kty":"EC"}"#).0, 403);
+        assert_eq!(cloud.bad("PUT", "vvv/secrets/tls", r#"{"value":"x"}"#).0, 403);
+        assert_eq!(cloud.bad("POST", "vvv/certificates/tls/create", CREATE).0, 409);
+
+        cloud.now += 21;
+        let done = cloud.good("GET", "vvv/certificates/tls/pending", "");
+        assert_eq!((&done["status"], done.get("status_details")), (&json!("completed"), None));
+        assert_eq!(done["target"], "https://vvv.vault.azure.net/certificates/tls");
+        let bundle = cloud.good("GET", "vvv/certificates/tls", "");
+        let created = bundle["attributes"]["created"].as_i64().unwrap();
+        assert_eq!(bundle["attributes"]["nbf"], created - 600);
+        assert_eq!(bundle["pending"]["id"], "https://vvv.vault.azure.net/certificates/tls/pending");
+        let key = cloud.good("GET", "vvv/keys/tls", "");
+        assert_eq!((&key["key"]["kid"], &key["managed"]), (&bundle["kid"], &json!(true)));
+        assert_eq!(key["key"]["key_ops"], json!(["sign", "verify"]));
+        let secret = cloud.good("GET", "vvv/secrets/tls", "");
+        assert_eq!((&secret["id"], &secret["kid"]), (&bundle["sid"], &bundle["kid"]));
+        assert_eq!(secret["contentType"], "application/x-pkcs12");
+        // A second version renews from the policy that is there.
+        cloud.good("POST", "vvv/certificates/tls/create", "{}");
+        cloud.now += 21;
+        assert_eq!(cloud.pages("vvv/certificates/tls/versions").0.len(), 2);
+        assert_eq!(cloud.pages("vvv/keys/tls/versions").0.len(), 2);
+    }
+
+    #[test]
+    fn another_issuer_is_waited_for_until_its_certificate_is_merged() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let body = CREATE.replace("Self", "Unknown");
+        let csr = cloud.good("POST", "vvv/certificates/tls/create", &body)["csr"].clone();
+        assert_eq!(cloud.good("GET", "vvv/certificates/tls/pending", "")["status"], "inProgress");
+        assert!(!encoding::from_standard(csr.as_str().unwrap()).unwrap().is_empty());
+        let mut policy = Policy::defaults(0);
+        policy.x509_props.subject = "CN=a".into();
+        let stranger = crypto::generate(crypto::Spec::Ec(crypto::Curve::P256)).unwrap();
+        let foreign = x509::self_signed(&policy, &stranger, (0, 2_000_000_000), [1; 16]).unwrap();
+        let body = json!({"x5c": [encoding::standard(&foreign)]}).to_string();
+        assert_eq!(cloud.bad("POST", "vvv/certificates/tls/pending/merge", &body).0, 400);
+        assert_eq!(cloud.bad("POST", "vvv/certificates/x/create", &CREATE.replace("Self", "nobody")).0, 404);
+        cloud.good("DELETE", "vvv/certificates/tls/pending", "");
+        assert_eq!(cloud.bad("GET", "vvv/certificates/tls/pending", "").0, 404);
+    }
 }

@@ -47,10 +47,8 @@ pub(super) fn write(key: Option<&[u8]>, certificates: &[Vec<u8>], salt: [u8; 20]
     }
     for (at, certificate) in certificates.iter().enumerate() {
         let octets = der::value(der::OCTET_STRING, certificate);
-        let content = der::group(
-            der::SEQUENCE,
-            &[der::value(der::OID, &X509_CERTIFICATE), der::value(der::CONTEXT_0, &octets)],
-        );
+        let content =
+            der::group(der::SEQUENCE, &[der::value(der::OID, &X509_CERTIFICATE), der::value(der::CONTEXT_0, &octets)]);
         bags.push(bag(&CERTIFICATE_BAG, &content, at == 0 && key.is_some()));
     }
     let safe = der::group(der::SEQUENCE, &[content_info(&der::group(der::SEQUENCE, &bags))]);

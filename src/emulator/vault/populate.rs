@@ -23,7 +23,8 @@ const MONTHS: u32 = 24;
 /// What is wrong with the seed, naming vault and object.
 pub(super) fn vault(seed: &seed::Vault, now: i64, chance: &mut Chance) -> Result<Vault, String> {
     let name = &seed.name;
-    let plain = (3..=24).contains(&name.len()) && valid_name(name) && name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let plain =
+        (3..=24).contains(&name.len()) && valid_name(name) && name.starts_with(|c: char| c.is_ascii_alphabetic());
     if !plain {
         return Err(format!("vault name {name:?} is not 3 to 24 letters, digits and hyphens beginning with a letter"));
     }
@@ -68,13 +69,7 @@ fn names(object: &seed::Object) -> Vec<String> {
     }
 }
 
-fn add(
-    vault: &mut Vault,
-    object: &seed::Object,
-    name: &str,
-    now: i64,
-    chance: &mut Chance,
-) -> Result<(), String> {
+fn add(vault: &mut Vault, object: &seed::Object, name: &str, now: i64, chance: &mut Chance) -> Result<(), String> {
     if !valid_name(name) {
         return Err("the name is not 1 to 127 letters, digits and hyphens".into());
     }
@@ -173,4 +168,66 @@ fn certificate(
         key: KeyContent { ops: policy.key_ops(), exportable: true, ..key },
         extra: CertificateExtra { policy, issued: None },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Seed;
+    use crate::emulator::vault::Vaults;
+    use crate::emulator::vault::fixture::{Cloud, NOW, dice};
+    use chrono::DateTime;
+
+    fn seed(objects: &str, more: &str) -> String {
+        format!(
+            "[[vault]]\nname = \"vvv\"\nsubscription = \"s\"\nlocation = \"westeurope\"\nobjects = [{objects}]\n{more}"
+        )
+    }
+
+    #[test]
+    fn seeded_objects_have_a_past() {
+        let mut cloud = Cloud::new(&seed(
+            r#"{kind = "key", name = "k", type = "EC", versions = 3, tags = {a = "b"}},
+               {kind = "secret", name = "old", value = "x", versions = 2, enabled = false, expires_in_days = -1},
+               {kind = "certificate", name = "tls", type = "EC"}"#,
+            "",
+        ));
+        let (versions, _) = cloud.pages("vvv/keys/k/versions");
+        let mut created: Vec<i64> =
+            versions.iter().map(|version| version["attributes"]["created"].as_i64().unwrap()).collect();
+        created.sort_unstable();
+        created.dedup();
+        assert_eq!(created.len(), 3);
+        assert!(created.iter().all(|made| *made < NOW - 29 * 86_400));
+        assert!(versions.iter().all(|version| version["tags"]["a"] == "b"));
+        let (secrets, _) = cloud.pages("vvv/secrets");
+        assert_eq!(secrets[0]["attributes"]["exp"], NOW - 86_400);
+        assert_eq!(secrets[0]["attributes"]["enabled"], false);
+        cloud.good("PATCH", "vvv/secrets/old", r#"{"attributes":{"enabled":true}}"#);
+        assert_eq!(cloud.good("GET", "vvv/secrets/old", "")["value"], "x");
+        let certificate = cloud.good("GET", "vvv/certificates/tls", "");
+        assert_eq!(certificate["policy"]["key_props"]["crv"], "P-256");
+        assert!(certificate["attributes"]["nbf"].as_i64().unwrap() < NOW);
+    }
+
+    #[test]
+    fn thousands_of_keys_are_listed_without_making_one() {
+        let mut cloud = Cloud::new(&seed(r#"{kind = "key", name = "k", bits = 4096, count = 3000}"#, ""));
+        assert_eq!(cloud.pages("vvv/keys").0.len(), 3000);
+        assert!(!String::from_utf8(cloud.vaults.save()).unwrap().contains("\"private\""));
+    }
+
+    #[test]
+    fn a_wrong_seed_is_refused_with_the_name_of_what_is_wrong() {
+        for (objects, more, word) in [
+            (r#"{kind = "key", name = "h", type = "RSA-HSM"}"#, "", "premium"),
+            (r#"{kind = "key", name = "k", type = "oct"}"#, "", "oct"),
+            (r#"{kind = "key", name = "a_b"}"#, "", "a_b"),
+            (r#"{kind = "secret", name = "t"}, {kind = "certificate", name = "T"}"#, "", "taken"),
+            ("", "retention_days = 91", "91"),
+        ] {
+            let parsed: Seed = toml::from_str(&seed(objects, more)).unwrap();
+            let made = Vaults::new(&parsed.vaults, DateTime::from_timestamp(NOW, 0).unwrap(), dice());
+            assert!(made.err().unwrap().contains(word), "{word}");
+        }
+    }
 }

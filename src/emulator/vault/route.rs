@@ -35,6 +35,7 @@ pub(super) enum Operation {
     GetPending(String),
     UpdatePending(String),
     DeletePending(String),
+    MergePending(String),
     ListIssuers,
     GetIssuer(String),
     SetIssuer(String),
@@ -172,6 +173,7 @@ fn special(method: &Method, kind: Kind, words: &[&str], names: &[String]) -> Opt
         (Kind::Certificate, &Method::GET, [_, "pending"]) => Some(Operation::GetPending(name())),
         (Kind::Certificate, &Method::PATCH, [_, "pending"]) => Some(Operation::UpdatePending(name())),
         (Kind::Certificate, &Method::DELETE, [_, "pending"]) => Some(Operation::DeletePending(name())),
+        (Kind::Certificate, &Method::POST, [_, "pending", "merge"]) => Some(Operation::MergePending(name())),
         _ => None,
     }
 }
@@ -224,7 +226,7 @@ impl Operation {
                 other => format!("keys/{}/action", other.name()),
             },
             Operation::SetSecret(_) => "secrets/setSecret/action".into(),
-            Operation::CreateCertificate(_) => "certificates/create/action".into(),
+            Operation::CreateCertificate(_) | Operation::MergePending(_) => "certificates/create/action".into(),
             Operation::ImportCertificate(_) => "certificates/import/action".into(),
             Operation::GetPolicy(_) | Operation::GetPending(_) => "certificates/read".into(),
             Operation::UpdatePolicy(_) | Operation::UpdatePending(_) | Operation::DeletePending(_) => {
@@ -265,6 +267,7 @@ impl Operation {
             | Operation::GetPending(name)
             | Operation::UpdatePending(name)
             | Operation::DeletePending(name)
+            | Operation::MergePending(name)
             | Operation::GetIssuer(name)
             | Operation::SetIssuer(name)
             | Operation::UpdateIssuer(name)

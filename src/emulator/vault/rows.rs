@@ -174,9 +174,10 @@ fn window(first: Option<&Scanned>) -> usize {
     // FNV-1a: spreads names over the windows, the same in every run.
     let hash = first.map_or(0, |scanned| {
         let Row { object, sub } = &scanned.row;
-        object.bytes().chain(sub.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        object
+            .bytes()
+            .chain(sub.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     });
     let at = (hash >> 32) as usize % WINDOWS.len();
     WINDOWS.get(at).copied().unwrap_or(MAX_PAGE)
@@ -230,5 +231,74 @@ mod tests {
             assert_eq!(Row::from_token(&token, "secret"), None);
         }
         assert_eq!(Row::from_token("AAAA", "key"), None);
+    }
+}
+
+#[cfg(test)]
+mod lists {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::Cloud;
+
+    fn names(items: &[serde_json::Value], field: &str) -> Vec<String> {
+        items.iter().map(|item| item[field].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_list_is_complete_and_in_order_through_short_and_empty_pages() {
+        let mut cloud = Cloud::new(
+            "[[vault]]\nname = \"vvv\"\nsubscription = \"s\"\nlocation = \"westeurope\"\nobjects = [\
+             {kind = \"secret\", name = \"s\", count = 120, versions = 3}]",
+        );
+        let (items, sizes) = cloud.pages("vvv/secrets");
+        let expected: Vec<String> = (0..120).map(|at| format!("s-{at:04}")).collect();
+        assert_eq!(names(&items, "id"), expected);
+        assert!(sizes.iter().filter(|size| **size == 0).count() >= 3, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size < 25), "{sizes:?}");
+    }
+
+    #[test]
+    fn lists_of_live_keys_step_over_versions_and_lists_of_deleted_ones_do_not() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        for name in ["b", "A", "c"] {
+            cloud.good("POST", &format!("vvv/keys/{name}/create"), r#"{"kty":"EC"}"#);
+        }
+        let (items, sizes) = cloud.pages("vvv/keys?maxresults=1");
+        assert_eq!((names(&items, "kid"), sizes), (vec!["A".into(), "b".into(), "c".into()], vec![1, 1, 1]));
+        for name in ["a", "b", "c"] {
+            cloud.good("DELETE", &format!("vvv/keys/{name}"), "");
+        }
+        // The sequence of the recordings: every object is followed by the empty page of its version.
+        assert_eq!(cloud.pages("vvv/deletedkeys?maxresults=1").1, [1, 0, 1, 0, 1, 0]);
+        assert_eq!(cloud.pages("vvv/keys?maxresults=1").1, [0, 0, 0]);
+    }
+
+    #[test]
+    fn versions_are_in_the_order_of_their_ids_not_of_their_creation() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        for value in 0..9 {
+            cloud.now += 60;
+            cloud.good("PUT", "vvv/secrets/s", &format!(r#"{{"value":"{value}"}}"#));
+        }
+        let (items, sizes) = cloud.pages("vvv/secrets/s/versions?maxresults=4");
+        let ids = names(&items, "id");
+        assert!(ids.is_sorted());
+        let created: Vec<i64> = items.iter().map(|item| item["attributes"]["created"].as_i64().unwrap()).collect();
+        assert!(!created.is_sorted(), "the seed of this test happens to sort them");
+        assert_eq!(sizes, [4, 4, 1]);
+        assert_eq!(cloud.pages("vvv/secrets/none/versions").0.len(), 0);
+    }
+
+    #[test]
+    fn the_next_link_is_absolute_with_a_port_and_echoes_maxresults() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        for name in ["a", "b"] {
+            cloud.good("PUT", &format!("vvv/secrets/{name}"), r#"{"value":"x"}"#);
+        }
+        let page = cloud.good("GET", "vvv/secrets?maxresults=1", "");
+        let link = page["nextLink"].as_str().unwrap();
+        assert!(link.starts_with("https://vvv.vault.azure.net:443/secrets?api-version=7.6&$skiptoken=ey"), "{link}");
+        assert!(link.ends_with("&maxresults=1"), "{link}");
+        assert_eq!(cloud.bad("GET", "vvv/secrets?$skiptoken=AAAA", "").0, 400);
+        assert_eq!(cloud.bad("GET", "vvv/secrets?maxresults=26", "").0, 400);
     }
 }

@@ -99,7 +99,8 @@ pub(super) fn set(call: &mut Call<'_>, name: &str) -> Answer {
     let moment = call.moment();
     let shelf = call.shelf::<SecretContent>();
     shelf.writable(name, moment)?;
-    if shelf.phase(name, moment) == Phase::Live && shelf.any(name).is_ok_and(Object::managed) {
+    let managed = shelf.phase(name, moment) == Phase::Live && shelf.any(name).is_ok_and(Object::managed);
+    if managed || call.reserved(name) {
         return Err(Fault::managed(Kind::Secret, "set"));
     }
     let mut attributes = Attributes::new(call.now);
@@ -154,4 +155,50 @@ pub(super) fn update(call: &mut Call<'_>, name: &str, version: Option<&str>) -> 
     }
     changed.attributes.updated = now;
     ok(&bundle(call, name, version)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::Cloud;
+
+    #[test]
+    fn a_secret_is_set_versioned_updated_and_hidden_when_disabled() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let first = cloud.good("PUT", "vvv/secrets/s", r#"{"value":"one","contentType":"text","tags":{"a":"b"}}"#);
+        assert_eq!((&first["value"], &first["contentType"]), (&"one".into(), &"text".into()));
+        cloud.now += 5;
+        let second = cloud.good("PUT", "vvv/secrets/S", r#"{"value":"two"}"#);
+        assert_eq!(cloud.good("GET", "vvv/secrets/s/", "")["value"], "two");
+        let id = first["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        assert_eq!(cloud.good("GET", &format!("vvv/secrets/s/{id}"), ""), first);
+        cloud.now += 5;
+        let updated = cloud.good("PATCH", "vvv/secrets/s", r#"{"attributes":{"enabled":false}}"#);
+        assert!(updated.get("value").is_none());
+        assert_eq!(updated["attributes"]["created"], second["attributes"]["created"]);
+        assert_ne!(updated["attributes"]["updated"], second["attributes"]["updated"]);
+        let (status, refused) = cloud.ask("GET", "vvv/secrets/s", "");
+        assert_eq!((status, &refused["error"]["innererror"]["code"]), (403, &"SecretDisabled".into()));
+        assert_eq!(refused["error"]["message"], "Operation get is not allowed on a disabled secret.");
+        // A disabled secret is backed up all the same.
+        cloud.backup("vvv/secrets/s");
+    }
+
+    #[test]
+    fn names_and_bodies_are_checked() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        for (target, body) in [
+            ("vvv/secrets/a_b", r#"{"value":"x"}"#.to_owned()),
+            ("vvv/secrets/s", "{}".to_owned()),
+            ("vvv/secrets/s", "value".to_owned()),
+            ("vvv/secrets/s", format!(r#"{{"value":"{}"}}"#, "x".repeat(25 * 1024 + 1))),
+            ("vvv/secrets/s", r#"{"value":"x","attributes":{"nbf":5,"exp":5}}"#.to_owned()),
+        ] {
+            assert_eq!(cloud.bad("PUT", target, &body).1, "BadParameter", "{target}");
+        }
+        let (status, missing) = cloud.ask("POST", "vvv/secrets/none/backup", "");
+        assert_eq!(status, 404);
+        let message = missing["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("A secret with (name/id) none was not found in this key vault. If you"));
+    }
 }

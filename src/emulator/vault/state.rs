@@ -149,6 +149,11 @@ impl Call<'_> {
         C::shelf_mut(self.vault)
     }
 
+    /// Whether a certificate of this name is being made: its key and secret will need the name too.
+    pub(super) fn reserved(&self, name: &str) -> bool {
+        self.vault.pending.contains_key(&Shelf::<CertificateContent>::key(name))
+    }
+
     /// When a change made now can be seen (`azure.md` §1.6: median, 90th percentile and maximum of the recordings; REC,
     /// except that no 90th percentile was noted for purge and recover, and nothing for the creation of certificates).
     pub(super) fn visible_at(&mut self, kind: Kind, change: Change) -> i64 {

@@ -53,8 +53,7 @@ pub(super) fn perform(call: &mut Call<'_>, using: KeyUse, name: &str, version: O
 
 fn bytes(property: &str, text: Option<String>) -> Result<Vec<u8>, Fault> {
     let text = text.ok_or_else(|| Fault::missing(property))?;
-    encoding::from_url(&text)
-        .ok_or_else(|| Fault::bad_parameter(format!("Property \"{property}\" is not base64url")))
+    encoding::from_url(&text).ok_or_else(|| Fault::bad_parameter(format!("Property \"{property}\" is not base64url")))
 }
 
 /// Whether the key may be used so, now. Outside its validity a key still decrypts, unwraps and verifies (DOC).
@@ -75,4 +74,42 @@ fn usable(version: &Version<KeyContent>, using: KeyUse, now: i64) -> Result<(), 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::seed::Limbo;
+    use crate::emulator::vault::fixture::{Cloud, NOW};
+    use serde_json::json;
+
+    #[test]
+    fn a_key_wraps_and_unwraps_across_versions() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"RSA"}"#);
+        let wrapped = cloud.good("POST", "vvv/keys/k/wrapkey", r#"{"alg":"RSA-OAEP-256","value":"YWJjZGVm"}"#);
+        let kid = wrapped["kid"].as_str().unwrap();
+        let version = kid.rsplit('/').next().unwrap().to_owned();
+        cloud.good("POST", "vvv/keys/k/create", r#"{"kty":"EC"}"#);
+        let body = json!({"alg": "RSA-OAEP-256", "value": wrapped["value"]}).to_string();
+        let unwrapped = cloud.good("POST", &format!("vvv/keys/k/{version}/unwrapkey"), &body);
+        assert_eq!(unwrapped, json!({"kid": kid, "value": "YWJjZGVm"}));
+        assert_eq!(cloud.bad("POST", "vvv/keys/k/unwrapkey", &body).2, "KeyOperationForbidden");
+    }
+
+    #[test]
+    fn disabled_and_expired_keys_are_refused_but_expired_ones_still_verify() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let attributes = json!({"kty": "EC", "attributes": {"exp": NOW + 10}}).to_string();
+        cloud.good("POST", "vvv/keys/k/create", &attributes);
+        let digest = crate::emulator::vault::encoding::url(&[1; 32]);
+        let sign = json!({"alg": "ES256", "value": digest}).to_string();
+        let signature = cloud.good("POST", "vvv/keys/k/sign", &sign)["value"].clone();
+        cloud.now = NOW + 10;
+        assert_eq!(cloud.bad("POST", "vvv/keys/k/sign", &sign).2, "KeyExpired");
+        let verify = json!({"alg": "ES256", "digest": digest, "value": signature}).to_string();
+        assert_eq!(cloud.good("POST", "vvv/keys/k/verify", &verify), json!({"value": true}));
+        cloud.good("PATCH", "vvv/keys/k", r#"{"attributes":{"enabled":false}}"#);
+        assert_eq!(cloud.bad("POST", "vvv/keys/k/verify", &verify).2, "KeyDisabled");
+        cloud.good("GET", "vvv/keys/k", "");
+    }
 }

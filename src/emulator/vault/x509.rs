@@ -80,11 +80,8 @@ fn params(x509: &X509Properties) -> Result<CertificateParams, Fault> {
             params.subject_alt_names.push(SanType::Rfc822Name(text(address)?));
         }
     }
-    params.is_ca = if x509.basic_constraints.ca {
-        IsCa::Ca(BasicConstraints::Unconstrained)
-    } else {
-        IsCa::ExplicitNoCa
-    };
+    params.is_ca =
+        if x509.basic_constraints.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
     Ok(params)
 }
 
