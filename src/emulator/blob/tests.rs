@@ -27,6 +27,7 @@ impl Service {
             containers = [
               { name = "versions", worm = "version-level", days = 10, locked = true },
               { name = "unlocked", worm = "version-level", days = 10 },
+              { name = "bare", worm = "version-level" },
               { name = "names", worm = "container-level", days = 10, locked = true },
               { name = "held", legal_hold = true },
               { name = "plain" },
@@ -466,6 +467,16 @@ fn a_policy_can_come_with_the_upload_and_is_unlocked_unless_it_says_so() {
 }
 
 #[test]
+fn version_level_without_a_default_policy_protects_nothing_of_its_own_accord() {
+    let mut service = Service::new();
+    let first = service.put("/bare/a", &[], "1").ok(201).version();
+    assert_eq!(service.head("/bare/a").header("x-ms-immutability-policy-mode"), None);
+    service.delete("/bare/a").ok(202);
+    service.delete(&format!("/bare/a?versionid={first}")).ok(202);
+    service.get(&format!("/bare/a?versionid={first}")).refused(404, "BlobNotFound");
+}
+
+#[test]
 fn a_legal_hold_outlasts_every_policy() {
     let mut service = Service::new();
     let first = service.put("/versions/a", &[("x-ms-legal-hold", "true")], "1").ok(201).version();
@@ -602,6 +613,7 @@ fn containers_tell_their_protection_and_keep_what_they_hold() {
     let mut service = Service::new();
     for (name, policy, hold, versions) in [
         ("versions", "true", "false", "true"),
+        ("bare", "false", "false", "true"),
         ("names", "true", "false", "false"),
         ("held", "false", "true", "false"),
         ("plain", "false", "false", "false"),
@@ -629,9 +641,9 @@ fn containers_tell_their_protection_and_keep_what_they_hold() {
     service.delete("/names?restype=container").ok(202);
 
     let page = service.get("/?comp=list&maxresults=2").ok(200);
-    assert_eq!(page.all("Name"), ["held", "plain"]);
+    assert_eq!(page.all("Name"), ["bare", "held"]);
     let rest = service.get(&format!("/?comp=list&marker={}", page.all("NextMarker")[0])).ok(200);
-    assert_eq!(rest.all("Name"), ["unlocked", "versions"]);
+    assert_eq!(rest.all("Name"), ["plain", "unlocked", "versions"]);
     service.act_as(&["*"]);
     service.caller.actions = vec![format!("{PREFIX}*")];
     service.get("/?comp=list").refused(403, "AuthorizationPermissionMismatch");
@@ -647,7 +659,8 @@ fn a_listing_of_versions_has_all_that_a_verifier_needs() {
         .get("/versions?restype=container&comp=list&include=versions%2Cimmutabilitypolicy%2Clegalhold%2Cmetadata")
         .ok(200);
     let (created, until) = (state::http_date(service.now), service.after_days(10));
-    let first_etag = Tick::from_version_id(&first).unwrap().etag();
+    let stamps = [&first, &second].map(|version| Tick::from_version_id(version).unwrap().etag());
+    let first_etag = &stamps[0];
     let item = format!(
         "<Blob><Name>a</Name><VersionId>{first}</VersionId><Properties><Creation-Time>{created}</Creation-Time>\
          <Last-Modified>{created}</Last-Modified><Etag>{first_etag}</Etag><Content-Length>3</Content-Length>\
@@ -664,6 +677,7 @@ fn a_listing_of_versions_has_all_that_a_verifier_needs() {
     assert!(reply.text().ends_with("</Blobs><NextMarker /></EnumerationResults>"));
     assert_eq!(reply.all("VersionId"), [first.as_str(), second.as_str()], "oldest first, the current one last");
     assert_eq!(reply.all("IsCurrentVersion"), ["true"]);
+    assert_ne!(reply.all("Etag")[1], stamps[1], "the etag of an overwrite is not its version id");
     assert_eq!(reply.all("LegalHold"), ["true"]);
     assert_eq!(reply.all("LeaseState"), ["available"], "only the current version has a lease state");
 
@@ -764,6 +778,7 @@ fn the_management_plane_sees_what_the_seed_said() {
     assert_eq!(
         facts,
         [
+            ("bare", seed::Worm::VersionLevel, None, false, false),
             ("fresh", seed::Worm::None, None, false, false),
             ("held", seed::Worm::None, None, false, true),
             ("names", seed::Worm::ContainerLevel, Some(10), true, false),
