@@ -21,7 +21,7 @@ impl Tick {
     /// The tick of a moment; moments before 1970 count as 1970.
     pub(super) fn of(time: DateTime<Utc>) -> Tick {
         let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
-        Tick(EPOCH + seconds * PER_SECOND + u64::from(time.timestamp_subsec_nanos() / 100))
+        Tick(seconds.saturating_mul(PER_SECOND).saturating_add(EPOCH + u64::from(time.timestamp_subsec_nanos() / 100)))
     }
 
     /// The moment, to the 100 ns.
@@ -166,7 +166,7 @@ impl Container {
     /// go/TestDeleteSpecificBlobVersion #2 to #5), so that neither can be told from the other.
     pub(super) fn next_version(&self, name: &str, tick: Tick) -> Tick {
         let newest = self.blobs.get(name).and_then(|blob| blob.versions.last_key_value());
-        newest.map_or(tick, |(newest, _)| Tick((tick.0 + 10_000).max(newest.0 + 1)))
+        newest.map_or(tick, |(newest, _)| Tick(tick.0.saturating_add(10_000).max(newest.0.saturating_add(1))))
     }
 
     /// Makes `version` the current one. Without versioning it takes the place of what was there.

@@ -94,7 +94,8 @@ pub(super) fn requested_policy(ask: &Ask) -> Result<Option<Policy>, Refusal> {
     };
     let bad = || Refusal::bad_header(UNTIL, until_text);
     let until = parse_http_date(until_text).ok_or_else(bad)?;
-    if until <= ask.now || until > ask.now + TimeDelta::days(MOST_DAYS.into()) {
+    let latest = ask.now.checked_add_signed(TimeDelta::days(MOST_DAYS.into()));
+    if until <= ask.now || latest.is_some_and(|latest| until > latest) {
         return Err(bad());
     }
     Ok(Some(Policy { until, locked }))
