@@ -201,7 +201,8 @@ pub struct Container {
     /// Its write-once mechanism.
     #[serde(default)]
     pub worm: Worm,
-    /// Days of the default policy, 1 to 146,000. Required with a mechanism.
+    /// Days of the default policy, 1 to 146,000. Required for `container-level`; a `version-level` container without it
+    /// keeps versions but protects none of its own accord, as on Azure.
     pub days: Option<u32>,
     /// Whether the default policy is locked.
     #[serde(default)]

@@ -88,7 +88,7 @@ impl<'a> Ask<'a> {
 
     /// Refuses a caller who may not.
     pub(super) fn require(&self, action: Action) -> Result<(), Refusal> {
-        if self.may(action) { Ok(()) } else { Err(Code::AuthorizationPermissionMismatch.into()) }
+        if self.may(action) { Ok(()) } else { Err(Code::AUTHORIZATION_PERMISSION_MISMATCH.into()) }
     }
 
     /// Whether this is a HEAD.
@@ -127,17 +127,17 @@ impl<'a> Ask<'a> {
         let mut size = 0;
         for (header, value) in &self.request.headers {
             let Some(name) = header.as_str().strip_prefix("x-ms-meta-") else { continue };
-            let value = value.to_str().map_err(|_| Refusal::from(Code::InvalidMetadata))?;
+            let value = value.to_str().map_err(|_| Refusal::from(Code::INVALID_METADATA))?;
             let identifier = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if name.is_empty() || !identifier || name.starts_with(|first: char| first.is_ascii_digit()) {
-                return Err(Code::InvalidMetadata.into());
+                return Err(Code::INVALID_METADATA.into());
             }
             size += name.len() + value.len();
             if metadata.insert(name.to_owned(), value.to_owned()).is_some() {
-                return Err(Code::InvalidMetadata.into());
+                return Err(Code::INVALID_METADATA.into());
             }
         }
-        if size > MOST_METADATA { Err(Code::MetadataTooLarge.into()) } else { Ok(metadata) }
+        if size > MOST_METADATA { Err(Code::METADATA_TOO_LARGE.into()) } else { Ok(metadata) }
     }
 
     /// Refuses what the emulator cannot take: a missing or impossible `x-ms-version`, and headers that it would have to
@@ -160,5 +160,5 @@ impl<'a> Ask<'a> {
 
 /// The honest answer to what is beyond the emulator.
 pub(super) fn not_emulated(what: &str) -> Refusal {
-    Refusal::from(Code::NotEmulated).with("Reason", what)
+    Refusal::from(Code::NOT_EMULATED).with("Reason", what)
 }

@@ -15,10 +15,10 @@ use hyper::StatusCode;
 pub(super) fn stage(account: &mut Account, container: &str, name: &str, ask: &Ask) -> Result<Response, Refusal> {
     ask.require(Action::BlobWrite)?;
     let Some(id) = ask.request.query("blockid") else {
-        return Err(Refusal::from(Code::MissingRequiredQueryParameter).with("QueryParameterName", "blockid"));
+        return Err(Refusal::from(Code::MISSING_REQUIRED_QUERY_PARAMETER).with("QueryParameterName", "blockid"));
     };
     if from_base64(id).is_none_or(|bytes| bytes.is_empty() || bytes.len() > 64) {
-        return Err(Code::InvalidBlockId.into());
+        return Err(Code::INVALID_BLOCK_ID.into());
     }
     let body = &ask.request.body;
     if body.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn stage(account: &mut Account, container: &str, name: &str, ask: &As
     let staged = container.staged.entry(name.to_owned()).or_default();
     // All ids of a blob have one length (DOC Put Block).
     if staged.keys().next().is_some_and(|other| other.len() != id.len()) {
-        return Err(Code::InvalidBlobOrBlock.into());
+        return Err(Code::INVALID_BLOB_OR_BLOCK.into());
     }
     staged.insert(id.to_owned(), Content(body.clone()));
     let response = Response::new(StatusCode::CREATED).header("x-ms-request-server-encrypted", "true");
@@ -46,8 +46,8 @@ pub(super) fn put_list(account: &mut Account, container: &str, name: &str, ask: 
     check_body(ask)?;
     let draft = Draft::parse(ask)?.with_default_type();
     let container = account.container(container)?;
-    let text = std::str::from_utf8(&ask.request.body).map_err(|_| Refusal::from(Code::InvalidXmlDocument))?;
-    let wanted = xml::children(text, "BlockList").ok_or(Code::InvalidXmlDocument)?;
+    let text = std::str::from_utf8(&ask.request.body).map_err(|_| Refusal::from(Code::INVALID_XML_DOCUMENT))?;
+    let wanted = xml::children(text, "BlockList").ok_or(Code::INVALID_XML_DOCUMENT)?;
     let mut content = Vec::new();
     let mut blocks = Vec::with_capacity(wanted.len());
     for (source, id) in wanted {
@@ -55,9 +55,9 @@ pub(super) fn put_list(account: &mut Account, container: &str, name: &str, ask: 
             "Uncommitted" => staged(container, name, &id),
             "Committed" => committed(container, name, &id),
             "Latest" => staged(container, name, &id).or_else(|| committed(container, name, &id)),
-            _ => return Err(Code::InvalidXmlDocument.into()),
+            _ => return Err(Code::INVALID_XML_DOCUMENT.into()),
         };
-        let block = block.ok_or(Code::InvalidBlockList)?;
+        let block = block.ok_or(Code::INVALID_BLOCK_LIST)?;
         content.extend_from_slice(&block);
         blocks.push((id, block.len()));
     }

@@ -20,7 +20,9 @@ pub(super) fn delete(account: &mut Account, container: &str, name: &str, ask: &A
     }
     match ask.header(SNAPSHOTS)? {
         // REC js/blob_versioning: refused by the name of the parameter, not of the header.
-        Some(_) if id.is_some() => return Err(Refusal::bad_query("versionid", "")),
+        Some(_) if id.is_some() => {
+            return Err(Refusal::bad_query("versionid", ask.request.query("versionid").unwrap_or_default()));
+        }
         None | Some("include") => {}
         Some("only") => return Err(not_emulated(SNAPSHOTS)),
         Some(other) => return Err(Refusal::bad_header(SNAPSHOTS, other)),
@@ -31,7 +33,7 @@ pub(super) fn delete(account: &mut Account, container: &str, name: &str, ask: &A
     conditions::check(ask, Guard::Change, Some(version))?;
     let tick = version.created;
     if id.is_some() && container.is_current(name, tick) {
-        return Err(Code::OperationNotAllowedOnRootBlob.into());
+        return Err(Code::OPERATION_NOT_ALLOWED_ON_ROOT_BLOB.into());
     }
     worm::permits(container, version, Act::Delete, ask.now)?;
     let permanent = id.is_some() || !versions;
@@ -51,8 +53,8 @@ pub(super) fn set_metadata(account: &mut Account, container: &str, name: &str, a
     let mut version = changeable(container, name, ask)?.clone();
     let versions = container.protection.is_version_level();
     if versions {
-        version.created = ask.tick;
-        version.policy = worm::inherited(container.protection, ask.tick);
+        version.created = container.next_version(name, ask.tick);
+        version.policy = worm::inherited(container.protection, version.created);
     }
     version.modified = ask.tick;
     version.metadata = metadata;
@@ -88,7 +90,7 @@ pub(super) fn set_tier(account: &mut Account, container: &str, name: &str, ask: 
     match version.tier {
         Some((Tier::Archive, _)) if wanted == Tier::Archive => {}
         Some((Tier::Archive, _)) if current => return Err(not_emulated("rehydration")),
-        Some((Tier::Archive, _)) => return Err(Code::BlobOperationNotSupported.into()),
+        Some((Tier::Archive, _)) => return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into()),
         _ => version.tier = Some((wanted, Some(ask.tick))),
     }
     Ok(Response::new(StatusCode::OK))
@@ -114,7 +116,7 @@ pub(super) fn delete_policy(
 ) -> Result<Response, Refusal> {
     let version = governed(account, container, name, ask)?;
     if version.policy.is_some_and(|policy| policy.locked) {
-        return Err(Code::BlobImmutableDueToPolicy.into());
+        return Err(Code::BLOB_IMMUTABLE_DUE_TO_POLICY.into());
     }
     version.policy = None;
     Ok(Response::new(StatusCode::OK))
@@ -144,7 +146,7 @@ fn governed<'a>(account: &'a mut Account, container: &str, name: &str, ask: &Ask
     conditions::check(ask, Guard::Change, Some(version))?;
     let tick = version.created;
     if !container.protection.is_version_level() {
-        return Err(Code::BlobOperationNotSupported.into()); // GUESS: the code.
+        return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into()); // GUESS: the code.
     }
     container.version_mut(name, tick)
 }
@@ -152,6 +154,6 @@ fn governed<'a>(account: &'a mut Account, container: &str, name: &str, ask: &Ask
 impl Container {
     fn version_mut(&mut self, name: &str, tick: Tick) -> Result<&mut Version, Refusal> {
         let version = self.blobs.get_mut(name).and_then(|blob| blob.versions.get_mut(&tick));
-        version.ok_or_else(|| Code::BlobNotFound.into())
+        version.ok_or_else(|| Code::BLOB_NOT_FOUND.into())
     }
 }

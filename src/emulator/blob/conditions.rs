@@ -21,12 +21,12 @@ pub(super) enum Guard {
 /// Whether the request's conditions hold for what is there.
 pub(super) fn check(ask: &Ask, guard: Guard, present: Option<&Version>) -> Result<(), Refusal> {
     let stamp = present.map(|version| version.modified);
-    let unchanged = if guard == Guard::Read { Code::NotModified } else { Code::ConditionNotMet };
+    let unchanged = if guard == Guard::Read { Code::NOT_MODIFIED } else { Code::CONDITION_NOT_MET };
     if let Some(wanted) = ask.header("if-match")? {
-        refuse_unless(stamp.is_some_and(|stamp| matches(wanted, stamp)), Code::ConditionNotMet)?;
+        refuse_unless(stamp.is_some_and(|stamp| matches(wanted, stamp)), Code::CONDITION_NOT_MET)?;
     }
     if let Some(unwanted) = ask.header("if-none-match")? {
-        let code = if guard == Guard::Create && unwanted.trim() == "*" { Code::BlobAlreadyExists } else { unchanged };
+        let code = if guard == Guard::Create && unwanted.trim() == "*" { Code::BLOB_ALREADY_EXISTS } else { unchanged };
         refuse_unless(!stamp.is_some_and(|stamp| matches(unwanted, stamp)), code)?;
     }
     let modified = stamp.map(|stamp| DateTime::from_timestamp(stamp.time().timestamp(), 0).unwrap_or_default());
@@ -34,7 +34,7 @@ pub(super) fn check(ask: &Ask, guard: Guard, present: Option<&Version>) -> Resul
         refuse_unless(modified.is_none_or(|modified| modified > since), unchanged)?;
     }
     if let Some(since) = date(ask, "if-unmodified-since")? {
-        refuse_unless(modified.is_none_or(|modified| modified <= since), Code::ConditionNotMet)?;
+        refuse_unless(modified.is_none_or(|modified| modified <= since), Code::CONDITION_NOT_MET)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::ops::Bound;
 impl Account {
     /// A container that exists.
     pub(super) fn container(&mut self, name: &str) -> Result<&mut Container, Refusal> {
-        self.containers.get_mut(name).ok_or_else(|| Code::ContainerNotFound.into())
+        self.containers.get_mut(name).ok_or_else(|| Code::CONTAINER_NOT_FOUND.into())
     }
 }
 
@@ -21,10 +21,10 @@ impl Account {
 pub(super) fn create(account: &mut Account, name: &str, ask: &Ask) -> Result<Response, Refusal> {
     ask.require(Action::ContainerWrite)?;
     if !is_container_name(name) {
-        return Err(Code::InvalidResourceName.into());
+        return Err(Code::INVALID_RESOURCE_NAME.into());
     }
     if account.containers.contains_key(name) {
-        return Err(Code::ContainerAlreadyExists.into());
+        return Err(Code::CONTAINER_ALREADY_EXISTS.into());
     }
     if ask.header("x-ms-blob-public-access")?.is_some() {
         return Err(not_emulated("x-ms-blob-public-access"));

@@ -6,189 +6,168 @@ use super::xml::Xml;
 use crate::emulator::wire::Response;
 use hyper::StatusCode;
 
-/// An error code. Those recorded from Azure are marked REC; the others are from Microsoft's list of error codes.
+/// An error code of the service. Those recorded from Azure are marked REC; the others are in Microsoft's list of codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    AuthorizationPermissionMismatch,
-    BlobAlreadyExists,
-    BlobArchived,
-    BlobImmutableDueToLegalHold,
-    BlobImmutableDueToPolicy,
-    BlobNotFound,
-    BlobOperationNotSupported,
-    ConditionNotMet,
-    ContainerAlreadyExists,
-    ContainerHasLegalHold,
-    ContainerImmutabilityPolicyLocked,
-    ContainerNotFound,
-    Crc64Mismatch,
-    InvalidAuthenticationInfo,
-    InvalidBlobOrBlock,
-    InvalidBlockId,
-    InvalidBlockList,
-    InvalidHeaderValue,
-    InvalidMd5,
-    InvalidMetadata,
-    InvalidQueryParameterValue,
-    InvalidRange,
-    InvalidResourceName,
-    InvalidUri,
-    InvalidXmlDocument,
-    KeyBasedAuthenticationNotPermitted,
-    Md5Mismatch,
-    MetadataTooLarge,
-    MissingRequiredHeader,
-    MissingRequiredQueryParameter,
-    NoAuthenticationInformation,
-    NotEmulated,
-    NotModified,
-    OperationNotAllowedOnRootBlob,
-    OutOfRangeQueryParameterValue,
-    UnsupportedHttpVerb,
+pub(super) struct Code {
+    status: StatusCode,
+    name: &'static str,
+    message: &'static str,
 }
 
+const AUTHENTICATE: &str =
+    "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.";
+const CONDITION: &str = "The condition specified using HTTP conditional header(s) is not met.";
+
 impl Code {
-    /// Status, code on the wire, message.
-    fn facts(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        const AUTHENTICATE: &str = "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.";
-        const CONDITION: &str = "The condition specified using HTTP conditional header(s) is not met.";
-        match self {
-            Code::AuthorizationPermissionMismatch => (
-                S::FORBIDDEN,
-                "AuthorizationPermissionMismatch",
-                "This request is not authorized to perform this operation using this permission.",
-            ),
-            // REC py/test_create_small_block_blob_with_no_overwrite #2.
-            Code::BlobAlreadyExists => (S::CONFLICT, "BlobAlreadyExists", "The specified blob already exists."),
-            Code::BlobArchived => (S::CONFLICT, "BlobArchived", "This operation is not permitted on an archived blob."),
-            // REC go/TestSetLegalHold #4.
-            Code::BlobImmutableDueToLegalHold => (
-                S::CONFLICT,
-                "BlobImmutableDueToLegalHold",
-                "This operation is not permitted as the blob is immutable due to one or more legal holds.",
-            ),
-            // REC go/TestSetImmutabilityPolicy #4.
-            Code::BlobImmutableDueToPolicy => (
-                S::CONFLICT,
-                "BlobImmutableDueToPolicy",
-                "This operation is not permitted as the blob is immutable due to a policy.",
-            ),
-            Code::BlobNotFound => (S::NOT_FOUND, "BlobNotFound", "The specified blob does not exist."),
-            // REC go/TestBlockBlobSetTierOnVersions #15.
-            Code::BlobOperationNotSupported => {
-                (S::CONFLICT, "BlobOperationNotSupported", "Blob operation is not supported.")
-            }
-            // REC go/TestBlobPutBlobIfNoneMatchFalse #3.
-            Code::ConditionNotMet => (S::PRECONDITION_FAILED, "ConditionNotMet", CONDITION),
-            // REC py/test_delete_specific_blob_version #0.
-            Code::ContainerAlreadyExists => {
-                (S::CONFLICT, "ContainerAlreadyExists", "The specified container already exists.")
-            }
-            // MicrosoftDocs/feedback#1844 for both.
-            Code::ContainerHasLegalHold => (
-                S::CONFLICT,
-                "ContainerHasLegalHold",
-                "The requested operation is not allowed as the container has one or more legal holds.",
-            ),
-            Code::ContainerImmutabilityPolicyLocked => (
-                S::CONFLICT,
-                "ContainerImmutabilityPolicyLocked",
-                "The requested operation is not allowed as the container has a locked immutability policy.",
-            ),
-            Code::ContainerNotFound => (S::NOT_FOUND, "ContainerNotFound", "The specified container does not exist."),
-            Code::Crc64Mismatch => (
-                S::BAD_REQUEST,
-                "Crc64Mismatch",
-                "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
-            ),
-            Code::InvalidAuthenticationInfo => (S::UNAUTHORIZED, "InvalidAuthenticationInfo", AUTHENTICATE),
-            Code::InvalidBlobOrBlock => {
-                (S::BAD_REQUEST, "InvalidBlobOrBlock", "The specified blob or block content is invalid.")
-            }
-            Code::InvalidBlockId => (
-                S::BAD_REQUEST,
-                "InvalidBlockId",
-                "The specified block ID is invalid. The block ID must be Base64-encoded.",
-            ),
-            Code::InvalidBlockList => (S::BAD_REQUEST, "InvalidBlockList", "The specified block list is invalid."),
-            Code::InvalidHeaderValue => (
-                S::BAD_REQUEST,
-                "InvalidHeaderValue",
-                "The value for one of the HTTP headers is not in the correct format.",
-            ),
-            Code::InvalidMd5 => (
-                S::BAD_REQUEST,
-                "InvalidMd5",
-                "The MD5 value specified in the request is invalid. MD5 value must be 128 bits and base64 encoded.",
-            ),
-            Code::InvalidMetadata => (
-                S::BAD_REQUEST,
-                "InvalidMetadata",
-                "The metadata specified is invalid. It has characters that are not permitted.",
-            ),
-            Code::InvalidQueryParameterValue => (
-                S::BAD_REQUEST,
-                "InvalidQueryParameterValue",
-                "Value for one of the query parameters specified in the request URI is invalid.",
-            ),
-            Code::InvalidRange => (
-                S::RANGE_NOT_SATISFIABLE,
-                "InvalidRange",
-                "The range specified is invalid for the current size of the resource.",
-            ),
-            // The missing letter is Azure's.
-            Code::InvalidResourceName => {
-                (S::BAD_REQUEST, "InvalidResourceName", "The specifed resource name contains invalid characters.")
-            }
-            Code::InvalidUri => {
-                (S::BAD_REQUEST, "InvalidUri", "The requested URI does not represent any resource on the server.")
-            }
-            Code::InvalidXmlDocument => {
-                (S::BAD_REQUEST, "InvalidXmlDocument", "XML specified is not syntactically valid.")
-            }
-            Code::KeyBasedAuthenticationNotPermitted => (
-                S::FORBIDDEN,
-                "KeyBasedAuthenticationNotPermitted",
-                "Key based authentication is not permitted on this storage account.",
-            ),
-            Code::Md5Mismatch => (
-                S::BAD_REQUEST,
-                "Md5Mismatch",
-                "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
-            ),
-            Code::MetadataTooLarge => (
-                S::BAD_REQUEST,
-                "MetadataTooLarge",
-                "The size of the specified metadata exceeds the maximum size permitted.",
-            ),
-            Code::MissingRequiredHeader => (
-                S::BAD_REQUEST,
-                "MissingRequiredHeader",
-                "An HTTP header that's mandatory for this request is not specified.",
-            ),
-            Code::MissingRequiredQueryParameter => (
-                S::BAD_REQUEST,
-                "MissingRequiredQueryParameter",
-                "A query parameter that's mandatory for this request is not specified.",
-            ),
-            Code::NoAuthenticationInformation => (S::UNAUTHORIZED, "NoAuthenticationInformation", AUTHENTICATE),
-            // Not Azure's: the emulator says that it is at its end, instead of pretending.
-            Code::NotEmulated => (S::NOT_IMPLEMENTED, "NotImplemented", "The emulator does not offer this operation."),
-            Code::NotModified => (S::NOT_MODIFIED, "ConditionNotMet", CONDITION),
-            // REC js/deleting_root_blob_with_versionid_should_fail #5.
-            Code::OperationNotAllowedOnRootBlob => {
-                (S::FORBIDDEN, "OperationNotAllowedOnRootBlob", "The specified operation is not allowed on root blob.")
-            }
-            Code::OutOfRangeQueryParameterValue => (
-                S::BAD_REQUEST,
-                "OutOfRangeQueryParameterValue",
-                "One of the query parameters specified in the request URI is outside the permissible range.",
-            ),
-            Code::UnsupportedHttpVerb => {
-                (S::METHOD_NOT_ALLOWED, "UnsupportedHttpVerb", "The resource doesn't support specified Http Verb.")
-            }
-        }
+    pub(super) const AUTHORIZATION_PERMISSION_MISMATCH: Code = Code::new(
+        StatusCode::FORBIDDEN,
+        "AuthorizationPermissionMismatch",
+        "This request is not authorized to perform this operation using this permission.",
+    );
+    // REC py/test_create_small_block_blob_with_no_overwrite #2.
+    pub(super) const BLOB_ALREADY_EXISTS: Code =
+        Code::new(StatusCode::CONFLICT, "BlobAlreadyExists", "The specified blob already exists.");
+    pub(super) const BLOB_ARCHIVED: Code =
+        Code::new(StatusCode::CONFLICT, "BlobArchived", "This operation is not permitted on an archived blob.");
+    // REC go/TestSetLegalHold #4.
+    pub(super) const BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD: Code = Code::new(
+        StatusCode::CONFLICT,
+        "BlobImmutableDueToLegalHold",
+        "This operation is not permitted as the blob is immutable due to one or more legal holds.",
+    );
+    // REC go/TestSetImmutabilityPolicy #4.
+    pub(super) const BLOB_IMMUTABLE_DUE_TO_POLICY: Code = Code::new(
+        StatusCode::CONFLICT,
+        "BlobImmutableDueToPolicy",
+        "This operation is not permitted as the blob is immutable due to a policy.",
+    );
+    pub(super) const BLOB_NOT_FOUND: Code =
+        Code::new(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist.");
+    // REC go/TestBlockBlobSetTierOnVersions #15.
+    pub(super) const BLOB_OPERATION_NOT_SUPPORTED: Code =
+        Code::new(StatusCode::CONFLICT, "BlobOperationNotSupported", "Blob operation is not supported.");
+    // REC go/TestBlobPutBlobIfNoneMatchFalse #3.
+    pub(super) const CONDITION_NOT_MET: Code = Code::new(StatusCode::PRECONDITION_FAILED, "ConditionNotMet", CONDITION);
+    // REC py/test_delete_specific_blob_version #0.
+    pub(super) const CONTAINER_ALREADY_EXISTS: Code =
+        Code::new(StatusCode::CONFLICT, "ContainerAlreadyExists", "The specified container already exists.");
+    // MicrosoftDocs/feedback#1844 for both.
+    pub(super) const CONTAINER_HAS_LEGAL_HOLD: Code = Code::new(
+        StatusCode::CONFLICT,
+        "ContainerHasLegalHold",
+        "The requested operation is not allowed as the container has one or more legal holds.",
+    );
+    pub(super) const CONTAINER_IMMUTABILITY_POLICY_LOCKED: Code = Code::new(
+        StatusCode::CONFLICT,
+        "ContainerImmutabilityPolicyLocked",
+        "The requested operation is not allowed as the container has a locked immutability policy.",
+    );
+    pub(super) const CONTAINER_NOT_FOUND: Code =
+        Code::new(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
+    pub(super) const CRC64_MISMATCH: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "Crc64Mismatch",
+        "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
+    );
+    pub(super) const INVALID_AUTHENTICATION_INFO: Code =
+        Code::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", AUTHENTICATE);
+    pub(super) const INVALID_BLOB_OR_BLOCK: Code =
+        Code::new(StatusCode::BAD_REQUEST, "InvalidBlobOrBlock", "The specified blob or block content is invalid.");
+    pub(super) const INVALID_BLOCK_ID: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidBlockId",
+        "The specified block ID is invalid. The block ID must be Base64-encoded.",
+    );
+    pub(super) const INVALID_BLOCK_LIST: Code =
+        Code::new(StatusCode::BAD_REQUEST, "InvalidBlockList", "The specified block list is invalid.");
+    pub(super) const INVALID_HEADER_VALUE: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidHeaderValue",
+        "The value for one of the HTTP headers is not in the correct format.",
+    );
+    pub(super) const INVALID_MD5: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidMd5",
+        "The MD5 value specified in the request is invalid. MD5 value must be 128 bits and base64 encoded.",
+    );
+    pub(super) const INVALID_METADATA: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidMetadata",
+        "The metadata specified is invalid. It has characters that are not permitted.",
+    );
+    pub(super) const INVALID_QUERY_PARAMETER_VALUE: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidQueryParameterValue",
+        "Value for one of the query parameters specified in the request URI is invalid.",
+    );
+    pub(super) const INVALID_RANGE: Code = Code::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "InvalidRange",
+        "The range specified is invalid for the current size of the resource.",
+    );
+    // The missing letter is Azure's.
+    pub(super) const INVALID_RESOURCE_NAME: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidResourceName",
+        "The specifed resource name contains invalid characters.",
+    );
+    pub(super) const INVALID_URI: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidUri",
+        "The requested URI does not represent any resource on the server.",
+    );
+    pub(super) const INVALID_XML_DOCUMENT: Code =
+        Code::new(StatusCode::BAD_REQUEST, "InvalidXmlDocument", "XML specified is not syntactically valid.");
+    pub(super) const KEY_BASED_AUTHENTICATION_NOT_PERMITTED: Code = Code::new(
+        StatusCode::FORBIDDEN,
+        "KeyBasedAuthenticationNotPermitted",
+        "Key based authentication is not permitted on this storage account.",
+    );
+    pub(super) const MD5_MISMATCH: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "Md5Mismatch",
+        "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+    );
+    pub(super) const METADATA_TOO_LARGE: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "MetadataTooLarge",
+        "The size of the specified metadata exceeds the maximum size permitted.",
+    );
+    pub(super) const MISSING_REQUIRED_HEADER: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "MissingRequiredHeader",
+        "An HTTP header that's mandatory for this request is not specified.",
+    );
+    pub(super) const MISSING_REQUIRED_QUERY_PARAMETER: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "MissingRequiredQueryParameter",
+        "A query parameter that's mandatory for this request is not specified.",
+    );
+    pub(super) const NO_AUTHENTICATION_INFORMATION: Code =
+        Code::new(StatusCode::UNAUTHORIZED, "NoAuthenticationInformation", AUTHENTICATE);
+    // Not Azure's: the emulator says that it is at its end, instead of pretending.
+    pub(super) const NOT_EMULATED: Code =
+        Code::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", "The emulator does not offer this operation.");
+    pub(super) const NOT_MODIFIED: Code = Code::new(StatusCode::NOT_MODIFIED, "ConditionNotMet", CONDITION);
+    // REC js/deleting_root_blob_with_versionid_should_fail #5.
+    pub(super) const OPERATION_NOT_ALLOWED_ON_ROOT_BLOB: Code = Code::new(
+        StatusCode::FORBIDDEN,
+        "OperationNotAllowedOnRootBlob",
+        "The specified operation is not allowed on root blob.",
+    );
+    pub(super) const OUT_OF_RANGE_QUERY_PARAMETER_VALUE: Code = Code::new(
+        StatusCode::BAD_REQUEST,
+        "OutOfRangeQueryParameterValue",
+        "One of the query parameters specified in the request URI is outside the permissible range.",
+    );
+    pub(super) const UNSUPPORTED_HTTP_VERB: Code = Code::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "UnsupportedHttpVerb",
+        "The resource doesn't support specified Http Verb.",
+    );
+
+    const fn new(status: StatusCode, name: &'static str, message: &'static str) -> Code {
+        Code { status, name, message }
     }
 }
 
@@ -221,34 +200,34 @@ impl Refusal {
 
     /// A header that cannot be taken as it is.
     pub(super) fn bad_header(name: &str, value: &str) -> Self {
-        Refusal::from(Code::InvalidHeaderValue).with("HeaderName", name).with("HeaderValue", value)
+        Refusal::from(Code::INVALID_HEADER_VALUE).with("HeaderName", name).with("HeaderValue", value)
     }
 
     /// A header that is missing.
     pub(super) fn no_header(name: &str) -> Self {
-        Refusal::from(Code::MissingRequiredHeader).with("HeaderName", name)
+        Refusal::from(Code::MISSING_REQUIRED_HEADER).with("HeaderName", name)
     }
 
     /// A query parameter that cannot be taken as it is.
     pub(super) fn bad_query(name: &str, value: &str) -> Self {
-        Refusal::from(Code::InvalidQueryParameterValue)
+        Refusal::from(Code::INVALID_QUERY_PARAMETER_VALUE)
             .with("QueryParameterName", name)
             .with("QueryParameterValue", value)
     }
 
-    /// The response. The server keeps the body from those who asked by HEAD; the header carries the code to all (REC).
-    pub(super) fn response(self, request_id: &str, tick: Tick) -> Response {
-        let (status, code, message) = self.code.facts();
-        let mut response = Response::new(status).header("x-ms-error-code", code);
-        for (name, value) in self.headers {
-            response = response.header(name, value);
+    /// The response. To a HEAD it has no body, and the header alone carries the code (REC js/undelete #5).
+    pub(super) fn response(self, head: bool, request_id: &str, tick: Tick) -> Response {
+        let Code { status, name, message } = self.code;
+        let mut response = Response::new(status).header("x-ms-error-code", name);
+        for (header, value) in self.headers {
+            response = response.header(header, value);
         }
-        if status == StatusCode::NOT_MODIFIED {
+        if head || status == StatusCode::NOT_MODIFIED {
             return response;
         }
         let mut xml = Xml::new();
         let message = format!("{message}\nRequestId:{request_id}\nTime:{}", tick.iso());
-        xml.open("Error", &[]).leaf("Code", code).leaf("Message", &message);
+        xml.open("Error", &[]).leaf("Code", name).leaf("Message", &message);
         for (element, text) in &self.details {
             xml.leaf(element, text);
         }

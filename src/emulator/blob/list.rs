@@ -58,7 +58,7 @@ pub(super) fn blobs(account: &mut Account, name: &str, ask: &Ask) -> Result<Resp
 pub(super) fn page_size(request: &Request) -> Result<usize, Refusal> {
     let Some(text) = request.query("maxresults") else { return Ok(MOST) };
     match text.parse::<u32>() {
-        Ok(0) => Err(Code::OutOfRangeQueryParameterValue.into()),
+        Ok(0) => Err(Code::OUT_OF_RANGE_QUERY_PARAMETER_VALUE.into()),
         Ok(most) => Ok(usize::try_from(most).unwrap_or(MOST).min(MOST)),
         Err(_) => Err(Refusal::bad_query("maxresults", text)),
     }

@@ -67,7 +67,7 @@ pub struct ContainerFacts {
     pub name: String,
     /// Its write-once mechanism.
     pub worm: seed::Worm,
-    /// Days of the default policy.
+    /// Days of the default policy, if there is one.
     pub days: Option<u32>,
     /// Whether that policy is locked.
     pub locked: bool,
@@ -96,9 +96,10 @@ impl Blobs {
         let tick = Tick(Tick::of(now).0.max(self.last.0.saturating_add(1)));
         self.last = tick;
         let id = request_id(tick);
-        let mut response =
-            self.answer(now, tick, caller, request).unwrap_or_else(|refusal| refusal.response(&id, tick));
-        if request.method == Method::HEAD {
+        let head = request.method == Method::HEAD;
+        let answer = self.answer(now, tick, caller, request);
+        let mut response = answer.unwrap_or_else(|refusal| refusal.response(head, &id, tick));
+        if head {
             response.body = bytes::Bytes::new();
         } else if !response.headers.iter().any(|(name, _)| name == "content-length") {
             let length = response.body.len().to_string();
@@ -150,7 +151,7 @@ impl Blobs {
         request: &Request,
     ) -> Result<Response, Refusal> {
         let name = request.host.strip_suffix(SUFFIX).unwrap_or_default();
-        let account = self.accounts.get_mut(name).ok_or(Code::InvalidUri)?;
+        let account = self.accounts.get_mut(name).ok_or(Code::INVALID_URI)?;
         let caller = authenticate(name, caller, request)?;
         let ask = Ask { request, caller, now, tick, account: name };
         ask.check_headers()?;
@@ -160,12 +161,19 @@ impl Blobs {
 }
 
 fn container_facts(name: &str, container: &state::Container) -> ContainerFacts {
-    let (worm, days, locked) = match container.protection {
-        Protection::None => (seed::Worm::None, None, false),
-        Protection::ContainerLevel { days, locked } => (seed::Worm::ContainerLevel, Some(days), locked),
-        Protection::VersionLevel { days, locked } => (seed::Worm::VersionLevel, Some(days), locked),
+    let worm = match container.protection {
+        Protection::None => seed::Worm::None,
+        Protection::ContainerLevel(_) => seed::Worm::ContainerLevel,
+        Protection::VersionLevel(_) => seed::Worm::VersionLevel,
     };
-    ContainerFacts { name: name.to_owned(), worm, days, locked, legal_hold: container.legal_hold }
+    let retention = container.protection.retention();
+    ContainerFacts {
+        name: name.to_owned(),
+        worm,
+        days: retention.map(|retention| retention.days),
+        locked: retention.is_some_and(|retention| retention.locked),
+        legal_hold: container.legal_hold,
+    }
 }
 
 /// Only bearer tokens are taken, as on an account with `allowSharedKeyAccess: false`. A wrong audience is 401
@@ -181,17 +189,21 @@ fn authenticate<'a>(account: &str, caller: Option<&'a Caller>, request: &Request
     let Some(caller) = caller else {
         let scheme = authorization.split(' ').next().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("SharedKey") || request.query("sig").is_some() {
-            return Err(Code::KeyBasedAuthenticationNotPermitted.into());
+            return Err(Code::KEY_BASED_AUTHENTICATION_NOT_PERMITTED.into());
         }
         let token = authorization.split_once(' ').is_some_and(|(_, token)| !token.trim().is_empty());
-        return Err(challenge(if token { Code::InvalidAuthenticationInfo } else { Code::NoAuthenticationInformation }));
+        return Err(challenge(if token {
+            Code::INVALID_AUTHENTICATION_INFO
+        } else {
+            Code::NO_AUTHENTICATION_INFORMATION
+        }));
     };
     let audience = caller.audience.strip_suffix('/').unwrap_or(&caller.audience);
     if audience == AUDIENCE || audience == format!("https://{account}{SUFFIX}") {
         return Ok(caller);
     }
     let detail = "Audience validation failed. Audience did not match.";
-    Err(challenge(Code::InvalidAuthenticationInfo).with("AuthenticationErrorDetail", detail))
+    Err(challenge(Code::INVALID_AUTHENTICATION_INFO).with("AuthenticationErrorDetail", detail))
 }
 
 /// What a path names.
@@ -203,7 +215,7 @@ enum Target {
 
 impl Target {
     fn of(request: &Request) -> Result<Target, Refusal> {
-        let path = request.path.strip_prefix('/').ok_or(Code::InvalidUri)?;
+        let path = request.path.strip_prefix('/').ok_or(Code::INVALID_URI)?;
         let (container, blob) = path.split_once('/').unwrap_or((path, ""));
         let (container, blob) = (percent_decode(container), percent_decode(blob));
         let whole = request.query("restype").is_some_and(|kind| kind.eq_ignore_ascii_case("container"));
@@ -213,7 +225,7 @@ impl Target {
             // One segment alone is a blob in the container `$root`.
             (false, true, false) => Ok(Target::Blob("$root".into(), container)),
             (false, false, false) if blob.chars().count() <= MOST_NAME => Ok(Target::Blob(container, blob)),
-            _ => Err(Code::InvalidUri.into()),
+            _ => Err(Code::INVALID_URI.into()),
         }
     }
 }
@@ -257,7 +269,7 @@ fn dispatch(account: &mut Account, target: &Target, comp: Option<&str>, ask: &As
 fn beyond(method: &str, comp: Option<&str>) -> Refusal {
     match (method, comp) {
         ("GET" | "HEAD" | "PUT" | "POST" | "DELETE", Some(comp)) => not_emulated(&format!("{method} comp={comp}")),
-        _ => Code::UnsupportedHttpVerb.into(),
+        _ => Code::UNSUPPORTED_HTTP_VERB.into(),
     }
 }
 

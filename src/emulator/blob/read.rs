@@ -22,7 +22,7 @@ impl Container {
             }
             Some(_) => None,
         };
-        version.ok_or_else(|| Code::BlobNotFound.into())
+        version.ok_or_else(|| Code::BLOB_NOT_FOUND.into())
     }
 
     /// Whether `tick` is the current version of a name.
@@ -41,7 +41,7 @@ pub(super) fn get(account: &mut Account, container: &str, name: &str, ask: &Ask)
     let content = &version.content.0;
     let archived = matches!(version.tier, Some((Tier::Archive, _)));
     if archived && !ask.is_head() {
-        return Err(Code::BlobArchived.into());
+        return Err(Code::BLOB_ARCHIVED.into());
     }
     let range = if ask.is_head() { None } else { range(ask, content.len())? };
     let hash = version.settings.content_md5.as_deref();
@@ -142,7 +142,7 @@ fn range(ask: &Ask, length: usize) -> Result<Option<Range<usize>>, Refusal> {
     let Some(text) = ask.header("x-ms-range")?.or(ask.header("range")?) else { return Ok(None) };
     let Some((start, end)) = parse_range(text) else { return Ok(None) };
     if start >= length {
-        return Err(Refusal::from(Code::InvalidRange).header("content-range", format!("bytes */{length}")));
+        return Err(Refusal::from(Code::INVALID_RANGE).header("content-range", format!("bytes */{length}")));
     }
     Ok(Some(start..end.map_or(length, |end| end.saturating_add(1).min(length))))
 }

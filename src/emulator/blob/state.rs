@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A moment in units of 100 ns since the year 1. Azure stamps a write once and shows the stamp three times: as the
-/// version id, as the ETag and as Last-Modified (REC go/TestSetImmutabilityPolicy #1: ETag `0x8DAC1C5A8A4FFD2` is
-/// 2022-11-08T20:13:10.8450258Z, the version id). Unique within one emulator, since every request gets its own.
+/// A moment in units of 100 ns since the year 1, as Azure stamps writes: it is the ETag and Last-Modified, and on a first
+/// upload the version id, too (REC go/TestSetImmutabilityPolicy #1: ETag `0x8DAC1C5A8A4FFD2` is
+/// 2022-11-08T20:13:10.8450258Z). Unique within one emulator, since every request gets its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Tick(pub(super) u64);
 
@@ -21,7 +21,7 @@ impl Tick {
     /// The tick of a moment; moments before 1970 count as 1970.
     pub(super) fn of(time: DateTime<Utc>) -> Tick {
         let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
-        Tick(EPOCH + seconds * PER_SECOND + u64::from(time.timestamp_subsec_nanos() / 100))
+        Tick(seconds.saturating_mul(PER_SECOND).saturating_add(EPOCH + u64::from(time.timestamp_subsec_nanos() / 100)))
     }
 
     /// The moment, to the 100 ns.
@@ -71,8 +71,25 @@ pub(super) struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Protection {
     None,
-    ContainerLevel { days: u32, locked: bool },
-    VersionLevel { days: u32, locked: bool },
+    ContainerLevel(Retention),
+    /// With the policy that new versions take, if the container has one: version-level support does not need it.
+    VersionLevel(Option<Retention>),
+}
+
+/// A container's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Retention {
+    pub(super) days: u32,
+    pub(super) locked: bool,
+}
+
+impl Retention {
+    /// The policy of a version created then.
+    pub(super) fn from(self, created: Tick) -> Policy {
+        let created = DateTime::from_timestamp(created.time().timestamp(), 0).unwrap_or_default();
+        let until = created.checked_add_signed(TimeDelta::days(self.days.into())).unwrap_or(created);
+        Policy { until, locked: self.locked }
+    }
 }
 
 /// The longest retention in days (azure.md §7.1).
@@ -80,25 +97,37 @@ pub(super) const MOST_DAYS: u32 = 146_000;
 
 impl Protection {
     fn of(seed: &seed::Container) -> Result<Protection, String> {
-        let days = seed.days.filter(|days| (1..=MOST_DAYS).contains(days));
-        let locked = seed.locked;
-        match (seed.worm, seed.days, days) {
-            (seed::Worm::None, None, _) if !locked => Ok(Protection::None),
-            (seed::Worm::None, ..) => Err("`days` and `locked` need `worm`".into()),
-            (_, _, None) => Err(format!("`worm` needs `days` from 1 to {MOST_DAYS}")),
-            (seed::Worm::ContainerLevel, _, Some(days)) => Ok(Protection::ContainerLevel { days, locked }),
-            (seed::Worm::VersionLevel, _, Some(days)) => Ok(Protection::VersionLevel { days, locked }),
+        if seed.days.is_some_and(|days| !(1..=MOST_DAYS).contains(&days)) {
+            return Err(format!("`days` is from 1 to {MOST_DAYS}"));
+        }
+        let retention = seed.days.map(|days| Retention { days, locked: seed.locked });
+        match (seed.worm, retention) {
+            (_, None) if seed.locked => Err("`locked` needs `days`".into()),
+            (seed::Worm::None, None) => Ok(Protection::None),
+            (seed::Worm::None, Some(_)) => Err("`days` needs `worm`".into()),
+            (seed::Worm::ContainerLevel, None) => Err("`worm = \"container-level\"` needs `days`".into()),
+            (seed::Worm::ContainerLevel, Some(retention)) => Ok(Protection::ContainerLevel(retention)),
+            (seed::Worm::VersionLevel, retention) => Ok(Protection::VersionLevel(retention)),
+        }
+    }
+
+    /// The container's own policy.
+    pub(super) fn retention(self) -> Option<Retention> {
+        match self {
+            Protection::None => None,
+            Protection::ContainerLevel(retention) => Some(retention),
+            Protection::VersionLevel(retention) => retention,
         }
     }
 
     /// Whether an immutability policy exists, of either kind.
     pub(super) fn has_policy(self) -> bool {
-        self != Protection::None
+        self.retention().is_some()
     }
 
     /// Whether the container keeps versions and per-version policies.
     pub(super) fn is_version_level(self) -> bool {
-        matches!(self, Protection::VersionLevel { .. })
+        matches!(self, Protection::VersionLevel(_))
     }
 }
 
@@ -131,6 +160,13 @@ impl Container {
     pub(super) fn current(&self, name: &str) -> Option<&Version> {
         let blob = self.blobs.get(name)?;
         blob.versions.get(&blob.current?)
+    }
+
+    /// The version id of what a request puts under a name. On an overwrite Azure's is a millisecond behind the ETag (REC
+    /// go/TestDeleteSpecificBlobVersion #2 to #5), so that neither can be told from the other.
+    pub(super) fn next_version(&self, name: &str, tick: Tick) -> Tick {
+        let newest = self.blobs.get(name).and_then(|blob| blob.versions.last_key_value());
+        newest.map_or(tick, |(newest, _)| Tick(tick.0.saturating_add(10_000).max(newest.0.saturating_add(1))))
     }
 
     /// Makes `version` the current one. Without versioning it takes the place of what was there.
@@ -210,12 +246,6 @@ impl Policy {
     /// `Locked` and `Unlocked`.
     pub(super) fn mode(&self) -> &'static str {
         if self.locked { "locked" } else { "unlocked" }
-    }
-
-    /// Retention of `days` from a creation.
-    pub(super) fn from_creation(created: Tick, days: u32, locked: bool) -> Policy {
-        let created = DateTime::from_timestamp(created.time().timestamp(), 0).unwrap_or_default();
-        Policy { until: created.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(created), locked }
     }
 }
 
@@ -339,12 +369,17 @@ mod tests {
                 "[[storage]]\naccount = \"arc\"\nsubscription = \"s\"\nlocation = \"l\"\ncontainers = [{containers}]"
             )
         };
-        assert!(parse(&account("{ name = \"vaults\", worm = \"version-level\", days = 1 }")).is_ok());
+        for containers in [
+            "{ name = \"vaults\", worm = \"version-level\", days = 1, locked = true }",
+            "{ name = \"vaults\", worm = \"version-level\" }",
+        ] {
+            assert!(parse(&account(containers)).is_ok(), "{containers}");
+        }
         for (containers, problem) in [
-            ("{ name = \"vaults\", worm = \"version-level\" }", "needs `days`"),
+            ("{ name = \"vaults\", worm = \"container-level\" }", "needs `days`"),
             ("{ name = \"vaults\", worm = \"container-level\", days = 0 }", "from 1 to 146000"),
-            ("{ name = \"vaults\", days = 1 }", "need `worm`"),
-            ("{ name = \"vaults\", locked = true }", "need `worm`"),
+            ("{ name = \"vaults\", days = 1 }", "needs `worm`"),
+            ("{ name = \"vaults\", worm = \"version-level\", locked = true }", "needs `days`"),
             ("{ name = \"Vaults\" }", "lower-case"),
             ("{ name = \"vaults\" }, { name = \"vaults\" }", "twice"),
         ] {

@@ -26,14 +26,14 @@ pub(super) enum Act {
 pub(super) fn permits(container: &Container, version: &Version, act: Act, now: DateTime<Utc>) -> Result<(), Code> {
     let hold = container.legal_hold || version.legal_hold;
     match container.protection {
-        Protection::VersionLevel { .. } if act == Act::Overwrite => Ok(()),
-        _ if hold => Err(Code::BlobImmutableDueToLegalHold),
-        Protection::VersionLevel { .. } if is_kept(version, now) => Err(Code::BlobImmutableDueToPolicy),
-        Protection::ContainerLevel { days, locked } => {
-            let expired = Policy::from_creation(version.created, days, locked).until <= now;
-            if act == Act::Delete && expired { Ok(()) } else { Err(Code::BlobImmutableDueToPolicy) }
+        Protection::VersionLevel(_) if act == Act::Overwrite => Ok(()),
+        _ if hold => Err(Code::BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD),
+        Protection::VersionLevel(_) if is_kept(version, now) => Err(Code::BLOB_IMMUTABLE_DUE_TO_POLICY),
+        Protection::ContainerLevel(retention) => {
+            let expired = retention.from(version.created).until <= now;
+            if act == Act::Delete && expired { Ok(()) } else { Err(Code::BLOB_IMMUTABLE_DUE_TO_POLICY) }
         }
-        Protection::VersionLevel { .. } | Protection::None => Ok(()),
+        Protection::VersionLevel(_) | Protection::None => Ok(()),
     }
 }
 
@@ -47,17 +47,17 @@ fn is_kept(version: &Version, now: DateTime<Utc>) -> bool {
 pub(super) fn permits_deletion(container: &Container) -> Result<(), Code> {
     match container.protection {
         _ if container.blobs.is_empty() => Ok(()),
-        _ if container.legal_hold => Err(Code::ContainerHasLegalHold),
+        _ if container.legal_hold => Err(Code::CONTAINER_HAS_LEGAL_HOLD),
         Protection::None => Ok(()),
-        _ => Err(Code::ContainerImmutabilityPolicyLocked),
+        _ => Err(Code::CONTAINER_IMMUTABILITY_POLICY_LOCKED),
     }
 }
 
 /// The policy that a version created now takes from its container; every new version does, overwrites too (DOC).
 pub(super) fn inherited(protection: Protection, created: Tick) -> Option<Policy> {
     match protection {
-        Protection::VersionLevel { days, locked } => Some(Policy::from_creation(created, days, locked)),
-        Protection::ContainerLevel { .. } | Protection::None => None,
+        Protection::VersionLevel(retention) => Some(retention?.from(created)),
+        Protection::ContainerLevel(_) | Protection::None => None,
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn inherited(protection: Protection, created: Tick) -> Option<Policy>
 pub(super) fn replace(present: Option<Policy>, wanted: Policy) -> Result<Policy, Code> {
     match present {
         Some(present) if present.locked && (!wanted.locked || wanted.until < present.until) => {
-            Err(Code::BlobImmutableDueToPolicy)
+            Err(Code::BLOB_IMMUTABLE_DUE_TO_POLICY)
         }
         _ => Ok(wanted),
     }
@@ -94,7 +94,8 @@ pub(super) fn requested_policy(ask: &Ask) -> Result<Option<Policy>, Refusal> {
     };
     let bad = || Refusal::bad_header(UNTIL, until_text);
     let until = parse_http_date(until_text).ok_or_else(bad)?;
-    if until <= ask.now || until > ask.now + TimeDelta::days(MOST_DAYS.into()) {
+    let latest = ask.now.checked_add_signed(TimeDelta::days(MOST_DAYS.into()));
+    if until <= ask.now || latest.is_some_and(|latest| until > latest) {
         return Err(bad());
     }
     Ok(Some(Policy { until, locked }))

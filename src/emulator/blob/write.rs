@@ -42,7 +42,7 @@ pub(super) fn put(account: &mut Account, container: &str, name: &str, ask: &Ask)
     let hash = md5(body);
     // Of a one-shot upload Azure checks this hash, too; of a block list it takes it on trust (DOC Put Blob).
     if draft.settings.content_md5.as_ref().is_some_and(|sent| *sent != hash) {
-        return Err(Code::Md5Mismatch.into());
+        return Err(Code::MD5_MISMATCH.into());
     }
     draft.settings.content_md5 = Some(hash.clone());
     let response = commit(account.container(container)?, name, ask, body.clone(), Vec::new(), draft)?;
@@ -62,7 +62,7 @@ pub(super) fn commit(
     let versions = container.protection.is_version_level();
     if (draft.policy.is_some() || draft.hold.is_some()) && !versions {
         // GUESS: the code. That version-level support is needed is documented.
-        return Err(Code::BlobOperationNotSupported.into());
+        return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into());
     }
     let present = container.current(name);
     // GUESS: conditions come before the permission to overwrite and before the write-once rules, so that
@@ -73,15 +73,16 @@ pub(super) fn commit(
         ask.require(Action::BlobWrite)?;
         worm::permits(container, present, Act::Overwrite, ask.now)?;
     }
+    let created = container.next_version(name, ask.tick);
     let version = Version {
         content: Content(content),
-        created: ask.tick,
+        created,
         modified: ask.tick,
         settings: draft.settings,
         metadata: draft.metadata,
         blocks,
         tier: draft.tier.map(|tier| (tier, None)),
-        policy: draft.policy.or_else(|| worm::inherited(container.protection, ask.tick)),
+        policy: draft.policy.or_else(|| worm::inherited(container.protection, created)),
         legal_hold: draft.hold.unwrap_or(false),
     };
     let response = stamped(StatusCode::CREATED, &version, versions);
@@ -146,18 +147,18 @@ pub(super) fn tier(ask: &Ask) -> Result<Option<Tier>, Refusal> {
 pub(super) fn check_body(ask: &Ask) -> Result<(), Refusal> {
     let body = &ask.request.body;
     if hash(ask, "content-md5")?.is_some_and(|sent| sent != md5(body)) {
-        return Err(Code::Md5Mismatch.into());
+        return Err(Code::MD5_MISMATCH.into());
     }
     const CRC: &str = "x-ms-content-crc64";
     let Some(sent) = ask.header(CRC)? else { return Ok(()) };
     if from_base64(sent).is_none_or(|bytes| bytes.len() != 8) {
         return Err(Refusal::bad_header(CRC, sent));
     }
-    if sent == crc64(body) { Ok(()) } else { Err(Code::Crc64Mismatch.into()) }
+    if sent == crc64(body) { Ok(()) } else { Err(Code::CRC64_MISMATCH.into()) }
 }
 
 fn hash(ask: &Ask, name: &str) -> Result<Option<String>, Refusal> {
     let sent = ask.owned(name)?;
     let valid = |sent: &str| from_base64(sent).is_some_and(|bytes| bytes.len() == 16);
-    if sent.as_deref().is_none_or(valid) { Ok(sent) } else { Err(Code::InvalidMd5.into()) }
+    if sent.as_deref().is_none_or(valid) { Ok(sent) } else { Err(Code::INVALID_MD5.into()) }
 }
