@@ -181,7 +181,7 @@ mod tests {
         #[async_trait]
         impl HttpClient for Endless {
             async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
-                let body = futures::stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 100])));
+                let body = futures::stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 100]))).take(100_000);
                 Ok(AsyncRawResponse::new(200.into(), azure_core::http::headers::Headers::new(), Box::pin(body)))
             }
         }

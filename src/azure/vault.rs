@@ -407,13 +407,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_sign_in_says_why_and_shows_no_secret() {
+    async fn trap_a_refused_sign_in_says_why_and_shows_no_secret() {
         let stage = Stage::new([]);
         let refusal = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;
         stage.fake.login([answer(401, refusal), answer(401, refusal)]);
         let error = vault(&stage).backup(&tde()).await.unwrap_err();
         assert_eq!(error.condition, Condition::Denied);
-        assert!(error.message.contains("AADSTS7000215"), "{error}");
+        assert!(error.message.contains("a token: AADSTS7000215: Invalid client secret provided. Trace"), "{error}");
         assert!(!format!("{error:?}{error}{:?}", error.hint).contains(CANARY));
 
         let error = stage.connection.token_check("https://vault.azure.net/.default").await.unwrap_err();
