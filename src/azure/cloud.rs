@@ -17,7 +17,7 @@ pub enum Cloud {
     /// Azure operated by 21Vianet.
     China,
     /// Any other, described in full.
-    Custom(CustomCloud),
+    Custom(Box<CustomCloud>),
 }
 
 /// The addresses of a cloud.

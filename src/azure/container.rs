@@ -271,9 +271,15 @@ impl Read for Container {
         } else {
             Worm::None
         };
-        // Whether the lock may be read is another permission, at another service: its absence is no failure here.
+        // The lock is another permission at another service: neither its absence nor an outage there stops a job here.
         let retention = match &self.arm {
-            Some(arm) => arm.retention(&self.address).await.ok(),
+            Some(arm) => match arm.retention(&self.address).await {
+                Ok(retention) => Some(retention),
+                Err(error) => {
+                    tracing::warn!(%error, "whether the container's policy is locked is not known");
+                    None
+                }
+            },
             None => None,
         };
         let (lock, days) = match retention {

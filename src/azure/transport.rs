@@ -120,7 +120,10 @@ impl HttpClient for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::{Cause, Unreached, settle};
+    use super::super::wire::Trial;
     use super::*;
+    use azure_core::http::Method;
 
     #[test]
     fn a_ca_file_that_is_missing_or_no_pem_is_named() {
@@ -132,6 +135,61 @@ mod tests {
         let error = network.client().unwrap_err();
         assert!(error.message().contains("ca.pem"), "{error}");
         assert_eq!(error.kind(), crate::error::Kind::Usage);
+    }
+
+    /// A proxy on this machine that answers every request with `reply` and closes.
+    async fn proxy(reply: &'static str) -> Network {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(reply.as_bytes()).await;
+            }
+        });
+        Network { proxy: Some(url), ca_file: None }
+    }
+
+    async fn failure(network: &Network) -> Cause {
+        let client = network.client().unwrap();
+        let request = Request::new(Url::parse("https://prod.vault.azure.net/keys").unwrap(), Method::Get);
+        let result = client.execute_request(&request).await.map(drop);
+        settle(result, &Trial::default()).unwrap_err().cause
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_cannot_resolve_a_host_is_told_from_one_that_is_down() {
+        let unresolved = failure(&proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n").await).await;
+        assert!(matches!(unresolved, Cause::Unreached(Unreached::Proxy, _)), "{unresolved:?}");
+        let closed = failure(&proxy("").await).await;
+        assert!(matches!(closed, Cause::Unreached(Unreached::Connection, _)), "{closed:?}");
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        drop(listener);
+        let down = failure(&Network { proxy: Some(url), ca_file: None }).await;
+        let Cause::Unreached(Unreached::Connection, why) = down else { panic!("{down:?}") };
+        assert!(why.to_lowercase().contains("refused") && !why.contains("vault.azure.net/keys"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn trap_an_answer_without_end_is_not_held_in_memory() {
+        #[derive(Debug)]
+        struct Endless;
+        #[async_trait]
+        impl HttpClient for Endless {
+            async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+                let body = futures::stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 100]))).take(100_000);
+                Ok(AsyncRawResponse::new(200.into(), azure_core::http::headers::Headers::new(), Box::pin(body)))
+            }
+        }
+        let request = Request::new(Url::parse("https://prod.vault.azure.net/keys").unwrap(), Method::Get);
+        let answer = Bounded::new(Arc::new(Endless), 1000).execute_request(&request).await.unwrap();
+        let result = answer.try_into_raw_response().await.map(drop);
+        let cause = settle(result, &Trial::default()).unwrap_err().cause;
+        assert!(matches!(&cause, Cause::Malformed(why) if why.contains("longer than 1000 bytes")), "{cause:?}");
     }
 
     #[test]
