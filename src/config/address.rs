@@ -66,7 +66,7 @@ impl ContainerUrl {
 pub struct ProxyUrl(String);
 
 impl ProxyUrl {
-    /// Parses an address. Credentials in it are refused: secrets do not belong into settings.
+    /// Parses an address. Credentials in it are refused: secrets do not belong in settings.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "the proxy's address is not of the form http://HOST:PORT".to_owned();
         let url = Url::parse(text).map_err(|_| wrong())?;

@@ -9,7 +9,7 @@ use super::{Archive, Capture, Cloud, CloudName, Credential, Network, Secret, Set
 pub fn template(settings: &Settings) -> String {
     let mut text = String::from(
         "# Settings of akv-archiver. docs/SETTINGS.md describes every field. Each can be overridden by an environment\n\
-         # variable: `container` in [archive] is AKV_ARCHIVER__ARCHIVE__CONTAINER. No secret belongs into this file.\n",
+         # variable: `container` in [archive] is AKV_ARCHIVER__ARCHIVE__CONTAINER. No secret belongs in this file.\n",
     );
     network(&mut text, &settings.network);
     archive(&mut text, &settings.archive);
@@ -36,11 +36,11 @@ fn network(text: &mut String, network: &Network) {
     }
     match &network.ca_file {
         Some(path) => line(text, &format!("ca_file = {}", path_of(path))),
-        None => text.push_str("# ca_file = \"ca.pem\"                 # for a proxy that inspects TLS\n"),
+        None => text.push_str("# ca_file = \"ca.pem\"               # for a proxy that inspects TLS\n"),
     }
     match &network.cloud {
         Cloud::Known(CloudName::Public) => {
-            text.push_str("# cloud = \"us-government\"             # or \"china\"\n");
+            text.push_str("# cloud = \"us-government\"          # or \"china\"\n");
         }
         Cloud::Known(name) => line(text, &format!("cloud = \"{}\"", name.name())),
         Cloud::Custom { authority, management } => {
@@ -65,7 +65,7 @@ fn archive(text: &mut String, archive: &Archive) {
             line(
                 text,
                 &format!(
-                    "worm = \"{worm}\"                     # a container without WORM protection is an error, or a note"
+                    "worm = \"{worm}\"                  # a container without WORM protection is an error, or a note"
                 ),
             );
         }
@@ -73,7 +73,7 @@ fn archive(text: &mut String, archive: &Archive) {
             line(text, &format!("directory = {}", path_of(path)));
             line(
                 text,
-                &format!("shared = {shared}                        # whether other users of this machine may read it"),
+                &format!("shared = {shared}                      # whether other users of this machine may read it"),
             );
         }
     }
@@ -154,6 +154,9 @@ fn line(text: &mut String, line: &str) {
 }
 
 fn list(text: &mut String, name: &str, items: &[String]) {
+    if items.is_empty() {
+        return line(text, &format!("{name} = []"));
+    }
     line(text, &format!("{name} = ["));
     for item in items {
         line(text, &format!("  {},", quoted(item)));

@@ -16,6 +16,7 @@ type Recipient = Box<dyn age::Recipient + Send + Sync>;
 pub struct Recipients {
     texts: Vec<String>,
     recipients: Vec<Recipient>,
+    plugins: bool,
 }
 
 impl fmt::Debug for Recipients {
@@ -32,7 +33,7 @@ impl Recipients {
     /// [`Kind::Usage`], naming the recipient: none at all, one that cannot be parsed, one given twice, a missing plugin,
     /// post-quantum recipients beside others (age refuses to mix them).
     pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Self> {
-        let mut parsed = Recipients { texts: Vec::new(), recipients: Vec::new() };
+        let mut parsed = Recipients { texts: Vec::new(), recipients: Vec::new(), plugins: false };
         let mut plugins: BTreeMap<String, Vec<age::plugin::Recipient>> = BTreeMap::new();
         let (mut post_quantum, mut classic) = (None, None);
         for (index, text) in texts.iter().enumerate() {
@@ -66,6 +67,7 @@ impl Recipients {
             let plugin = RecipientPluginV1::new(&name, &recipients, &[], NoCallbacks)
                 .map_err(|error| unresolved(&recipients, &error))?;
             parsed.recipients.push(Box::new(plugin));
+            parsed.plugins = true;
         }
         Ok(parsed)
     }
@@ -87,7 +89,11 @@ impl Recipients {
     /// Only recipients of plugins can fail: [`Kind::Unavailable`] with what the plugin says.
     pub fn close(&self, plaintext: &[u8]) -> Result<Vec<u8>> {
         let recipients = self.recipients.iter().map(|recipient| recipient.as_ref() as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|error| failed(&error))?;
+        let encryptor = age::Encryptor::with_recipients(recipients);
+        if self.plugins {
+            super::reap::plugins();
+        }
+        let encryptor = encryptor.map_err(|error| failed(&error))?;
         let sealed = Vec::with_capacity(plaintext.len() + plaintext.len() / 4096 + 512 * (self.len() + 1));
         let written = encryptor.wrap_output(sealed).and_then(|mut writer| {
             writer.write_all(plaintext)?;

@@ -8,6 +8,7 @@ mod close;
 mod generate;
 mod open;
 mod prompt;
+mod reap;
 
 pub use close::Recipients;
 pub use generate::{NewIdentity, generate};

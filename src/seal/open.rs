@@ -167,14 +167,18 @@ impl Identities {
         for identity in &self.plugins {
             // One at a time: a token that is not plugged in must not hide another that is.
             let name = identity.plugin();
-            match IdentityPluginV1::new(name, std::slice::from_ref(identity), self.prompt.clone()) {
-                Err(_) => complaints.push(format!("age-plugin-{name} is not in PATH")),
-                Ok(plugin) => match attempt(sealed, &plugin) {
-                    Ok(Some(plaintext)) => return Ok(plaintext),
-                    Ok(None) => {}
-                    Err(error) if error.kind() == Kind::NoIdentity => complaints.push(error.message().to_owned()),
-                    Err(error) => return Err(error),
-                },
+            let plugin = IdentityPluginV1::new(name, std::slice::from_ref(identity), self.prompt.clone());
+            let Ok(plugin) = plugin else {
+                complaints.push(format!("age-plugin-{name} is not in PATH"));
+                continue;
+            };
+            let attempted = attempt(sealed, &plugin);
+            super::reap::plugins();
+            match attempted {
+                Ok(Some(plaintext)) => return Ok(plaintext),
+                Ok(None) => {}
+                Err(error) if error.kind() == Kind::NoIdentity => complaints.push(error.message().to_owned()),
+                Err(error) => return Err(error),
             }
         }
         let error = match complaints.is_empty() {
@@ -507,5 +511,11 @@ printf -- '-> done\n\n'
         assert_eq!(&super::tests::identities(&identity).open(&sealed).unwrap()[..], b"x");
         let error = identities.open(&sealed_to(&[&identity], b"x")).unwrap_err();
         assert_eq!(error.message(), "none of the identities opens it");
+
+        if cfg!(target_os = "linux") {
+            (0..20).for_each(|_| drop(recipients.close(b"x").unwrap()));
+            let left = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+            assert!(left.split_whitespace().count() < 10, "plugins are not waited for: {left}");
+        }
     }
 }

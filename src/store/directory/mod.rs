@@ -239,17 +239,28 @@ struct Partial<'a> {
 
 impl Partial<'_> {
     /// Gives the file its name, or fails with `EXIST`.
-    fn publish(mut self, name: &str) -> Result<(), Errno> {
+    fn publish(self, name: &str) -> Result<(), Errno> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-        match rustix::fs::renameat_with(self.folder, &self.name, self.folder, name, rustix::fs::RenameFlags::NOREPLACE)
-        {
-            // Network and user-space file systems often lack this rename; a hard link refuses to replace as well.
-            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
+        return self.rename(name);
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        self.link(name)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    fn rename(mut self, name: &str) -> Result<(), Errno> {
+        use rustix::fs::{RenameFlags, renameat_with};
+        match renameat_with(self.folder, &self.name, self.folder, name, RenameFlags::NOREPLACE) {
+            // Network and user-space file systems often lack this rename.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => self.link(name),
             renamed => {
                 self.present = renamed.is_err();
-                return renamed;
+                renamed
             }
         }
+    }
+
+    /// A hard link refuses to replace as well; the temporary name goes when `self` does.
+    fn link(self, name: &str) -> Result<(), Errno> {
         rustix::fs::linkat(self.folder, &self.name, self.folder, name, AtFlags::empty())
     }
 }
@@ -367,6 +378,18 @@ mod tests {
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["a"]);
         assert_eq!(std::fs::metadata(folder.path().join("a")).unwrap().nlink(), 1);
+    }
+
+    #[test]
+    fn where_rename_replaces_a_hard_link_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Directory::new(folder.path(), false);
+        let root = store.0.open_root().unwrap();
+        store.0.write_partial(&root, b"first").unwrap().link("a").unwrap();
+        assert_eq!(store.0.write_partial(&root, b"other").unwrap().link("a"), Err(Errno::EXIST));
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["a"]);
+        assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"first");
     }
 
     #[tokio::test]
