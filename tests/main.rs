@@ -1,1 +1,5 @@
 //! The whole suite, one binary.
+
+mod architecture;
+mod documents;
+mod roles;
