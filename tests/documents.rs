@@ -46,7 +46,11 @@ fn documents() -> Vec<(String, String)> {
 #[test]
 fn exit_codes_are_those_of_the_code() {
     let document = read("docs/EXIT-CODES.md");
-    let table = document.lines().skip_while(|line| !line.starts_with("| code | kind |")).skip(2).take_while(|line| line.starts_with('|'));
+    let table = document
+        .lines()
+        .skip_while(|line| !line.starts_with("| code | kind |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let listed: Vec<(u8, String)> = table
         .map(|line| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -54,8 +58,9 @@ fn exit_codes_are_those_of_the_code() {
         })
         .collect();
     let success = (0, String::new());
-    let known: Vec<(u8, String)> =
-        std::iter::once(success).chain(Kind::ALL.iter().map(|kind| (kind.exit_code(), kind.name().to_owned()))).collect();
+    let known: Vec<(u8, String)> = std::iter::once(success)
+        .chain(Kind::ALL.iter().map(|kind| (kind.exit_code(), kind.name().to_owned())))
+        .collect();
     assert_eq!(listed, known);
 }
 
@@ -86,7 +91,8 @@ fn links_lead_somewhere() {
     let mut broken = Vec::new();
     for (path, text) in documents() {
         for link in links(&text).into_iter().filter(|link| !link.starts_with("https://")) {
-            let (file, anchor) = link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
+            let (file, anchor) =
+                link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
             let target = match file {
                 "" => root().join(&path),
                 file => root().join(&path).parent().unwrap().join(file),
@@ -112,7 +118,8 @@ fn a_broken_link_is_seen() {
 #[test]
 fn examples_of_json_are_json() {
     let document = read("docs/JSON.md");
-    let examples: Vec<&str> = document.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let examples: Vec<&str> =
+        document.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() > 4, "the examples were not found");
     for example in examples {
         serde_json::from_str::<serde_json::Value>(example).unwrap_or_else(|error| panic!("{error} in\n{example}"));

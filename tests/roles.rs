@@ -100,7 +100,11 @@ fn nobody_can_destroy_or_read_a_secret() {
 #[test]
 fn an_excess_is_found() {
     let mut role = roles().remove("snapshot-reader").unwrap();
-    for power in ["Microsoft.KeyVault/vaults/keys/purge/action", "Microsoft.KeyVault/*", "Microsoft.KeyVault/vaults/secrets/getSecret/Action"] {
+    for power in [
+        "Microsoft.KeyVault/vaults/keys/purge/action",
+        "Microsoft.KeyVault/*",
+        "Microsoft.KeyVault/vaults/secrets/getSecret/Action",
+    ] {
         role.data_actions = vec![power.to_owned()];
         assert_eq!(excesses(&role), [power]);
     }
@@ -111,7 +115,8 @@ fn backing_up_restoring_and_retention_are_apart() {
     let roles = roles();
     for (file, role) in &roles {
         let backs_up = role.powers().any(|power| power.ends_with("/backup/action"));
-        let restores = role.powers().any(|power| power.ends_with("/restore/action") || power.ends_with("/recover/action"));
+        let restores =
+            role.powers().any(|power| power.ends_with("/restore/action") || power.ends_with("/recover/action"));
         let retains = role.powers().any(|power| power.contains("runAsSuperUser") || power.ends_with("/lock/action"));
         let adds = role.has(&format!("{BLOBS}add/action"));
         let can = (backs_up, restores, retains, adds);
@@ -125,7 +130,11 @@ fn backing_up_restoring_and_retention_are_apart() {
         assert_eq!(can, expected, "{file}: back up, restore, retain, add");
     }
     let writer = roles["archive-writer"].data_actions.clone();
-    assert_eq!(writer, [format!("{BLOBS}add/action"), format!("{BLOBS}read")], "the writer adds and reads, nothing else");
+    assert_eq!(
+        writer,
+        [format!("{BLOBS}add/action"), format!("{BLOBS}read")],
+        "the writer adds and reads, nothing else"
+    );
 }
 
 #[test]
@@ -133,7 +142,8 @@ fn hints_name_roles_that_exist() {
     let roles = roles();
     for (path, text) in crate::documents::sources_and_documents() {
         for (at, _) in text.match_indices("roles/") {
-            let name: String = text[at + "roles/".len()..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            let name: String =
+                text[at + "roles/".len()..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
             if text[at..].starts_with(&format!("roles/{name}.json")) && !name.is_empty() {
                 assert!(roles.contains_key(&name), "{path} names policies/roles/{name}.json, which does not exist");
             }

@@ -209,7 +209,11 @@ fn comments_strings_and_tests_are_not_code() {
     assert!(source.code.contains("fn a<'x>() {"));
     let [line] = source.lines_with("f()").try_into().unwrap();
     assert_eq!(line.split_whitespace().collect::<String>(), "src/a.rs:2:fna<'x>(){;;;f()}");
-    assert!(source.lines_with("f").len() == 1 && source.lines_with("fn a<'x>(").len() == 1 && source.lines_with("n a").is_empty());
+    assert!(
+        source.lines_with("f").len() == 1
+            && source.lines_with("fn a<'x>(").len() == 1
+            && source.lines_with("n a").is_empty()
+    );
 }
 
 #[test]
