@@ -268,13 +268,13 @@ fn cloud(settings: &Settings) -> Result<Cloud> {
             };
             let suffix_of_storage =
                 host.as_deref().and_then(|host| host.split_once(".blob.")).map(|(_, suffix)| suffix.to_owned());
-            Cloud::Custom(CustomCloud {
+            Cloud::Custom(Box::new(CustomCloud {
                 authority: url(authority.as_str())?,
                 management: url(management.as_str())?,
                 management_audience: management.as_str().to_owned(),
                 vault_suffix: suffix_of_vaults.unwrap_or_else(|| "vault.azure.net".into()),
                 storage_suffix: suffix_of_storage.unwrap_or_else(|| "core.windows.net".into()),
-            })
+            }))
         }
     })
 }

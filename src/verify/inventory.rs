@@ -12,15 +12,15 @@ use crate::model::{StorePath, VaultUri};
 use crate::store::{self, Listed};
 
 /// A file as listed, with what verification learns of it.
-pub struct File {
+pub(super) struct File {
     /// The oldest version: the one that counts.
-    pub oldest: Listed,
+    pub(super) oldest: Listed,
     /// Whether something refers to it.
     referenced: Cell<bool>,
 }
 
 /// Every file in a store.
-pub struct Inventory {
+pub(super) struct Inventory {
     files: BTreeMap<StorePath, File>,
     vaults: BTreeSet<VaultUri>,
     versions: u64,
@@ -28,7 +28,7 @@ pub struct Inventory {
 
 impl Inventory {
     /// Lists the store. Extra versions and names that are not ours are findings.
-    pub async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
+    pub(super) async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
         let mut inventory = Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0 };
         let mut list = store.list("");
         while let Some(listed) = list.next().await {
@@ -64,29 +64,29 @@ impl Inventory {
     }
 
     /// How many files there are, every version counted.
-    pub fn files(&self) -> u64 {
+    pub(super) fn files(&self) -> u64 {
         self.versions
     }
 
     /// The vaults that have any file.
-    pub fn vaults(&self) -> impl Iterator<Item = &VaultUri> {
+    pub(super) fn vaults(&self) -> impl Iterator<Item = &VaultUri> {
         self.vaults.iter()
     }
 
     /// The version of a path that counts.
-    pub fn oldest(&self, path: &StorePath) -> Option<&Listed> {
+    pub(super) fn oldest(&self, path: &StorePath) -> Option<&Listed> {
         self.files.get(path).map(|file| &file.oldest)
     }
 
     /// Notes that something refers to a path.
-    pub fn mark(&self, path: &StorePath) {
+    pub(super) fn mark(&self, path: &StorePath) {
         if let Some(file) = self.files.get(path) {
             file.referenced.set(true);
         }
     }
 
     /// Every file that is part of an archive.
-    pub fn parts(&self) -> impl Iterator<Item = (&StorePath, &Listed)> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&StorePath, &Listed)> {
         self.files
             .iter()
             .filter(|(path, _)| ArchivePath::parse(path).is_some())
@@ -94,7 +94,7 @@ impl Inventory {
     }
 
     /// The log files of a vault, by sequence.
-    pub fn log(&self, vault: &VaultUri) -> BTreeMap<u64, (&StorePath, &Listed)> {
+    pub(super) fn log(&self, vault: &VaultUri) -> BTreeMap<u64, (&StorePath, &Listed)> {
         self.parts()
             .filter_map(|(path, listed)| match ArchivePath::parse(path)? {
                 ArchivePath::Log { vault: owner, sequence } if owner == *vault => Some((sequence, (path, listed))),
@@ -104,7 +104,7 @@ impl Inventory {
     }
 
     /// Captures and manifests that nothing refers to are notes: a run that was cut short leaves them.
-    pub fn report_orphans(&self, findings: &mut Findings) {
+    pub(super) fn report_orphans(&self, findings: &mut Findings) {
         for (path, file) in &self.files {
             let orphan =
                 matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { .. } | ArchivePath::Manifest { .. }));

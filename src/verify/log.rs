@@ -22,7 +22,7 @@ struct Before {
 }
 
 /// Checks the log of `vault` and returns its readable entries, oldest first.
-pub async fn check(
+pub(super) async fn check(
     store: &dyn store::Read,
     inventory: &Inventory,
     archive: &Archive,

@@ -10,7 +10,7 @@ use crate::model::{Mode, StorePath};
 use crate::store::{self, Guard, Worm};
 
 /// Checks the store as a whole.
-pub fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, findings: &mut Findings) {
+pub(super) fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, findings: &mut Findings) {
     match (guard.worm, guard.lock) {
         (Worm::None, _) if !standard.worm => {
             findings.add(Code::StoreUnprotected, "", format!("{} protects nothing, as the configuration allows", store.describe()));
@@ -28,7 +28,7 @@ pub fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, 
 }
 
 /// Checks every file of the archive, however old: it had protection when it was written, and what it has is locked.
-pub fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standard, findings: &mut Findings) {
+pub(super) fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standard, findings: &mut Findings) {
     if !standard.worm || guard.worm == Worm::None {
         return;
     }
@@ -48,7 +48,7 @@ pub fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standard, find
 }
 
 /// Checks what the newest snapshot of a vault needs.
-pub fn check_needed(
+pub(super) fn check_needed(
     inventory: &Inventory,
     guard: &Guard,
     standard: &Standard,

@@ -14,7 +14,7 @@ use crate::model::{Digest, StorePath, VaultUri, unhex};
 use crate::store::{self, Condition, Listed};
 
 /// Checks the snapshots in `entries` and returns the paths that the newest one needs.
-pub async fn check(
+pub(super) async fn check(
     store: &dyn store::Read,
     inventory: &Inventory,
     archive: &Archive,

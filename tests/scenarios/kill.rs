@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use akv_archiver::emulator::faults::{Action, Rule, When};
 
-use crate::support::{SEED, World};
+use crate::support::world::{SEED, World};
 
 /// Starts a snapshot whose request number `n` never gets an answer, kills it there, and tells whether it got that far.
 fn killed_at(world: &World, n: u64, when: When) -> bool {
@@ -61,7 +61,7 @@ fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
     let world = World::with_archive();
     // The second backup hangs until the signal has been sent; what is in flight is finished, the rest is left.
     world.edit_settings(|text| format!("{text}\n[capture]\nmax_in_flight = 1\n"));
-    world.azure.fault(Rule::new(Action::Delay(1500)).path("/backup").window(1, 1)).unwrap();
+    world.azure.fault(Rule::new(Action::DelayMs(1500)).path("/backup").window(1, 1)).unwrap();
     let before = world.azure.requests().len();
     let child = world.command(&["snapshot", "--output", "json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let patience = Instant::now() + Duration::from_secs(60);

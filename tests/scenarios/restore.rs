@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::World;
+use crate::support::world::World;
 
 fn archived() -> World {
     let world = World::with_archive();

@@ -1,6 +1,6 @@
 //! The main job, end to end: production host names, nothing set but a proxy and a CA file.
 
-use crate::support::{SEED, World};
+use crate::support::world::{SEED, World};
 
 #[test]
 fn a_vault_is_archived_and_a_deleted_key_comes_back() {

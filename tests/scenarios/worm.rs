@@ -1,6 +1,6 @@
 //! Write-once storage, and stores that only pretend.
 
-use crate::support::{SEED, World};
+use crate::support::world::{SEED, World};
 
 /// Paths of the blobs in a container whose names hold `part`.
 fn blobs(world: &World, container: &str, part: &str) -> Vec<String> {

@@ -1,3 +1,4 @@
 //! What several suites need: doors that misbehave on demand.
 
 pub(crate) mod faulty;
+pub(crate) mod world;

@@ -1,0 +1,201 @@
+//! What goes wrong at the door: a clear error with object, cause and hint, the right exit code, nothing half-written.
+
+use crate::support::world::{SEED, World};
+
+#[test]
+fn without_settings_nothing_is_sent() {
+    let world = World::new(SEED);
+    let ran = world.run(&["snapshot"]).exited(2);
+    assert!(ran.stderr.contains("there are no settings"), "{ran:#?}");
+    assert!(ran.stderr.contains("hint:"), "{ran:#?}");
+    assert!(world.azure.requests().is_empty());
+}
+
+#[test]
+fn an_unknown_field_is_named_with_line_and_column() {
+    let world = World::with_archive();
+    world.edit_settings(|text| format!("{text}\n[capture]\nrecapture_evry = \"3d\"\n").replacen("\n[capture]\n", "\n", 1));
+    let ran = world.run(&["snapshot"]).exited(2);
+    assert!(ran.stderr.contains("recapture_evry") && ran.stderr.contains("akv-archiver.toml:"), "{ran:#?}");
+}
+
+#[test]
+fn a_vault_that_does_not_resolve_is_not_found() {
+    let world = World::new(SEED);
+    world.init("nowhere", "vaults").succeeded();
+    let ran = world.run(&["snapshot"]).exited(10);
+    assert!(ran.stderr.contains("nowhere.vault.azure.net"), "{ran:#?}");
+    assert!(ran.stderr.contains("hint:"), "{ran:#?}");
+}
+
+#[test]
+fn a_vault_that_the_settings_do_not_name_is_a_usage_error() {
+    let world = World::with_archive();
+    let ran = world.run(&["snapshot", "--vault", "elsewhere"]).exited(2);
+    assert!(ran.stderr.contains("elsewhere") && ran.stderr.contains("prod"), "{ran:#?}");
+}
+
+/// The usual seed with an identity that may do what `actions` says.
+fn with_principal(actions: &[&str]) -> World {
+    let list: Vec<String> = actions.iter().map(|action| format!("\"{action}\"")).collect();
+    World::new(&format!("{SEED}\n[[principal]]\nname = \"limited\"\nactions = [{}]\n", list.join(", ")))
+}
+
+/// Makes the program run as the limited identity.
+fn limit(world: &World) {
+    let ready = world.azure.ready();
+    let limited = &ready.principals["limited"];
+    let client_id = ready.client_id.clone();
+    world.edit_settings(|text| text.replace(&client_id, &limited.client_id));
+}
+
+fn run_limited(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let secret = &world.azure.ready().principals["limited"].client_secret;
+    let output = world.command(arguments).env("AZURE_CLIENT_SECRET", secret).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+const STORE: &[&str] = &[
+    "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
+];
+
+#[test]
+fn a_denied_list_is_a_denial_that_names_the_action_and_the_role() {
+    let world = with_principal(STORE);
+    world.init("prod", "vaults").succeeded();
+    limit(&world);
+    let (code, _, stderr) = run_limited(&world, &["snapshot"]);
+    assert_eq!(code, 12, "{stderr}");
+    assert!(stderr.contains("Microsoft.KeyVault/vaults/") && stderr.contains("policies/roles/snapshot-reader.json"), "{stderr}");
+}
+
+#[test]
+fn a_denied_backup_is_a_gap_of_that_object_and_the_rest_is_taken() {
+    let reads = ["Microsoft.KeyVault/vaults/*/read", "Microsoft.KeyVault/vaults/secrets/readMetadata/action", "Microsoft.KeyVault/vaults/secrets/backup/action"];
+    let world = with_principal(&[STORE, &reads].concat());
+    world.init("prod", "vaults").succeeded();
+    limit(&world);
+    let (code, stdout, stderr) = run_limited(&world, &["snapshot", "--output", "json"]);
+    assert_eq!(code, 3, "{stdout}{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["status"], "partial");
+    assert_eq!(report["objects"], serde_json::json!({"seen": 7, "captured": 4, "reused": 0, "gaps": 3}), "{report:#}");
+    let denied: Vec<&str> = report["gaps"].as_array().unwrap().iter().filter(|gap| gap["code"] == "denied").filter_map(|gap| gap["object"].as_str()).collect();
+    assert_eq!(denied, ["certificate/tls", "key/signing", "key/tde-protector"]);
+    world.run(&["verify"]).exited(21);
+    let (code, stdout, _) = run_limited(&world, &["doctor", "--output", "json"]);
+    let doctor: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &doctor["status"]), (12, &"fail".into()), "{doctor:#}");
+    let failed: Vec<&str> = doctor["checks"].as_array().unwrap().iter().filter(|c| c["verdict"] == "fail").filter_map(|c| c["check"].as_str()).collect();
+    assert_eq!(failed, ["back up certificates", "back up keys"]);
+}
+
+#[test]
+fn a_job_that_may_only_read_blobs_cannot_write_and_says_what_is_missing() {
+    let world = with_principal(&["Microsoft.KeyVault/*", "Microsoft.Storage/storageAccounts/blobServices/containers/read", "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"]);
+    world.init("prod", "vaults").succeeded();
+    limit(&world);
+    let (code, _, stderr) = run_limited(&world, &["snapshot"]);
+    assert_eq!(code, 12, "{stderr}");
+    assert!(stderr.contains("blobs/add/action") && stderr.contains("policies/roles/archive-writer.json"), "{stderr}");
+}
+
+#[test]
+fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
+    let world = World::new(SEED);
+    let ready = world.azure.ready();
+    let ca_file = ready.ca_file.to_string_lossy().into_owned();
+    world
+        .run(&[
+            "init", "--vault", "prod", "--directory", "archive", "--proxy", &ready.proxy, "--ca-file", &ca_file, "--credential",
+            "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id,
+        ])
+        .succeeded();
+    world.run(&["snapshot"]).succeeded();
+    let verified = world.run(&["verify"]).succeeded();
+    assert!(verified.stdout.contains("store-unprotected"), "{verified:#?}");
+    let log = world.path("archive/vaults/prod.vault.azure.net/log/0000000001");
+    let whole = std::fs::read(&log).unwrap();
+    for broken in [&whole[..whole.len() / 2], b"", b"not a log file\n"] {
+        std::fs::remove_file(&log).unwrap();
+        std::fs::write(&log, broken).unwrap();
+        world.run(&["snapshot"]).exited(20);
+        let ran = world.run(&["verify"]).exited(20);
+        assert!(ran.stdout.contains("log-malformed"), "{ran:#?}");
+    }
+    std::fs::remove_file(&log).unwrap();
+    std::fs::write(&log, &whole).unwrap();
+    world.run(&["verify"]).succeeded();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_loses_nothing() {
+    let world = World::new(SEED);
+    let ready = world.azure.ready();
+    let ca_file = ready.ca_file.to_string_lossy().into_owned();
+    let init = |directory: &str| {
+        world.run(&[
+            "init", "--vault", "prod", "--directory", directory, "--proxy", &ready.proxy, "--ca-file", &ca_file, "--credential",
+            "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id,
+        ])
+    };
+    // A device without room stands for a full disk: it exists everywhere and is never written to.
+    let ran = init("/dev/full/archive");
+    assert_ne!(ran.code, 0, "{ran:#?}");
+    assert!(!world.path("akv-archiver.toml").exists() && !world.path("signer.key").exists(), "{ran:#?}");
+    init("archive").succeeded();
+    let again = init("archive").exited(2);
+    assert!(again.stderr.contains("is there already"), "{again:#?}");
+    std::fs::remove_dir_all(world.path("archive")).unwrap();
+    let ran = world.run(&["snapshot"]).exited(10);
+    assert!(ran.stderr.contains("archive"), "{ran:#?}");
+}
+
+#[test]
+fn a_wrong_secret_is_a_denial_and_a_missing_one_a_usage_error() {
+    let world = World::with_archive();
+    let output = world.command(&["snapshot"]).env("AZURE_CLIENT_SECRET", "wrong").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(12), "{stderr}");
+    assert!(stderr.contains("sign in") && !stderr.contains("wrong-secret"), "{stderr}");
+    let output = world.command(&["snapshot"]).env_remove("AZURE_CLIENT_SECRET").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("AZURE_CLIENT_SECRET"), "{stderr}");
+}
+
+#[test]
+fn errors_are_documents_for_machines() {
+    let world = World::with_archive();
+    let (code, error) = world.json(&["history", "key/nobody"]);
+    assert_eq!((code, &error["error"]["kind"]), (10, &"not-found".into()), "{error:#}");
+    let (code, error) = world.json(&["history", "nonsense"]);
+    assert_eq!((code, &error["error"]["kind"]), (2, &"usage".into()), "{error:#}");
+    world.run(&["no-such-command"]).exited(2);
+    world.run(&["--help"]).succeeded();
+}
+
+#[test]
+fn init_fills_in_a_settings_file_that_somebody_began() {
+    let world = World::new(SEED);
+    let ready = world.azure.ready();
+    let credential = format!(
+        r#"{{ kind = "client-secret", tenant_id = "{}", client_id = "{}", client_secret_env = "AZURE_CLIENT_SECRET" }}"#,
+        ready.tenant_id, ready.client_id
+    );
+    let began = format!(
+        "# ours\n[network]\nproxy = \"{}\"\nca_file = \"ca.pem\"\n\n[archive]\ncontainer = \"https://archive.blob.core.windows.net/vaults\"\ncredential = {credential}\n\n[[vault]]\nname = \"prod\"\nuri = \"https://prod.vault.azure.net\"\ncredential = {credential}\n",
+        ready.proxy
+    );
+    std::fs::write(world.path("akv-archiver.toml"), began).unwrap();
+    world.run(&["init"]).succeeded();
+    let text = std::fs::read_to_string(world.path("akv-archiver.toml")).unwrap();
+    assert!(text.starts_with("# ours\n") && text.contains("verifiers = [\"akv-archiver/"), "{text}");
+    world.run(&["init"]).succeeded();
+    assert_eq!(std::fs::read_to_string(world.path("akv-archiver.toml")).unwrap(), text, "a second init changes nothing");
+    world.run(&["snapshot"]).succeeded();
+    world.run(&["verify"]).succeeded();
+}
