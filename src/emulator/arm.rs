@@ -55,7 +55,9 @@ pub(super) fn handle(world: &World, caller: Option<&Caller>, request: &Request) 
         },
     };
     match answer {
-        Ok(body) => Response::json(StatusCode::OK, &body).header("x-ms-ratelimit-remaining-subscription-reads", "11999"),
+        Ok(body) => {
+            Response::json(StatusCode::OK, &body).header("x-ms-ratelimit-remaining-subscription-reads", "11999")
+        }
         Err(Refusal { status, code, message }) => error(status, code, &message),
     }
     .header("cache-control", "no-cache")
@@ -86,9 +88,7 @@ fn authenticate<'a>(caller: Option<&'a Caller>, request: &Request) -> Result<&'a
         None if request.header("authorization").is_some() => {
             ("InvalidAuthenticationToken", "The access token is invalid or has expired.".to_owned())
         }
-        None => {
-            ("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.".to_owned())
-        }
+        None => ("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.".to_owned()),
     };
     let challenge = format!(
         "Bearer authorization_uri=\"https://login.microsoftonline.com/\", error=\"invalid_token\", \
@@ -225,7 +225,8 @@ impl Reader<'_> {
             }
             ["resourcegroups", group, "providers", "microsoft.storage", "storageaccounts", name, rest @ ..] => {
                 let account = accounts().find(|account| account.name == *name && shapes::group_of(name) == *group);
-                let scope = format!("{scope}/resourceGroups/{group}/providers/Microsoft.Storage/storageAccounts/{name}");
+                let scope =
+                    format!("{scope}/resourceGroups/{group}/providers/Microsoft.Storage/storageAccounts/{name}");
                 self.account(account, &scope, group, name, rest)
             }
             _ => self.unknown(),
@@ -262,9 +263,7 @@ impl Reader<'_> {
         let container = |name: &str| -> Result<&ContainerFacts, Refusal> {
             match account.containers.iter().find(|container| container.name == name) {
                 Some(container) => Ok(container),
-                None => {
-                    refuse(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.")
-                }
+                None => refuse(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist."),
             }
         };
         match path {

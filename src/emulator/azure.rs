@@ -80,7 +80,13 @@ impl Azure {
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) if the identity is damaged.
-    pub(super) fn new(clock: Clock, identity: &Identity, mut vaults: Vaults, blobs: Blobs, limits: Limits) -> Result<Self> {
+    pub(super) fn new(
+        clock: Clock,
+        identity: &Identity,
+        mut vaults: Vaults,
+        blobs: Blobs,
+        limits: Limits,
+    ) -> Result<Self> {
         vaults.set_limbo(limits.limbo);
         let subscriptions = vaults
             .facts()

@@ -243,13 +243,12 @@ pub fn service_error(host: &str, status: StatusCode) -> Response {
             "Throttled",
             "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached",
         ),
-        (500, true) => {
-            ("InternalError", "The server encountered an internal error. Please retry the request.")
-        }
+        (500, true) => ("InternalError", "The server encountered an internal error. Please retry the request."),
         (503, true) => ("ServerBusy", "The server is currently unable to receive requests. Please retry your request."),
-        (403, true) => {
-            ("AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.")
-        }
+        (403, true) => (
+            "AuthorizationPermissionMismatch",
+            "This request is not authorized to perform this operation using this permission.",
+        ),
         (500, false) => ("InternalServerError", "An unexpected error occurred."),
         (503, false) => ("ServiceUnavailable", "The service is temporarily unavailable."),
         (403, false) => ("Forbidden", "Caller is not authorized to perform action on resource."),

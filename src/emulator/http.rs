@@ -29,9 +29,10 @@ pub(super) enum Unread {
 /// [`Unread`] if the body is too large or never ends.
 pub(super) async fn read(host: &str, request: hyper::Request<Incoming>) -> Result<(wire::Request, String), Unread> {
     let (head, body) = request.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::Gone }
-    })?;
+    let body = Limited::new(body, MAX_BODY)
+        .collect()
+        .await
+        .map_err(|error| if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::Gone })?;
     let query = head.uri.query().unwrap_or_default().to_owned();
     let request = wire::Request {
         method: head.method,

@@ -83,7 +83,12 @@ pub(super) struct Windows {
 impl Windows {
     /// Counts a request; beyond a limit, the answer in its place. A request that is turned away does not count: the
     /// documentation says so, and in another place the opposite.
-    pub(super) fn take(&mut self, now: DateTime<Utc>, request: &Request, subscription: Option<&str>) -> Option<Response> {
+    pub(super) fn take(
+        &mut self,
+        now: DateTime<Utc>,
+        request: &Request,
+        subscription: Option<&str>,
+    ) -> Option<Response> {
         let class = Class::of(request)?;
         let mut scopes = vec![(request.host.clone(), class.limit())];
         // Storage has no such limit.

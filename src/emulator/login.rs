@@ -60,7 +60,10 @@ pub(super) fn handle(tokens: &Tokens, now: DateTime<Utc>, id: Uuid, request: &Re
         Ok(body) => Response::json(StatusCode::OK, &body).header("x-ms-clitelem", "1,0,0,,"),
         Err(refusal) => error(&refusal, now, id, request),
     }
-    .header("cache-control", if request.method == Method::GET { "max-age=86400, private" } else { "no-store, no-cache" })
+    .header(
+        "cache-control",
+        if request.method == Method::GET { "max-age=86400, private" } else { "no-store, no-cache" },
+    )
     .header("strict-transport-security", "max-age=31536000; includeSubDomains")
     .header("x-content-type-options", "nosniff")
     .header("x-ms-ests-server", "2.1.19343.4 - akv-archiver emulator")

@@ -30,7 +30,10 @@ pub(super) struct Proxy {
 }
 
 /// Hands every connection to `serve`, forever.
-pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) {
+pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) -> F,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -43,12 +43,7 @@ impl Tokens {
         let key = identity.token_key()?;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key().as_ref());
         let key_id = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..20).unwrap_or_default());
-        Ok(Tokens {
-            tenant_id: identity.tenant_id.clone(),
-            applications: identity.applications.clone(),
-            key,
-            key_id,
-        })
+        Ok(Tokens { tenant_id: identity.tenant_id.clone(), applications: identity.applications.clone(), key, key_id })
     }
 
     /// The application with that id.
@@ -69,7 +64,13 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) if signing fails.
-    pub(super) fn issue(&self, application: &Application, audience: &str, now: DateTime<Utc>, id: Uuid) -> Result<String> {
+    pub(super) fn issue(
+        &self,
+        application: &Application,
+        audience: &str,
+        now: DateTime<Utc>,
+        id: Uuid,
+    ) -> Result<String> {
         let now = now.timestamp();
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": self.key_id, "x5t": self.key_id});
         let claims = json!({

@@ -27,7 +27,10 @@ async fn a_vault_shows_what_a_restore_must_know() {
     let properties = &vault["properties"];
     assert_eq!(properties["sku"], json!({"family": "A", "name": "premium"}));
     assert_eq!(properties["tenantId"], json!(azure.emulator.ready().tenant_id));
-    assert_eq!((&properties["enablePurgeProtection"], &properties["softDeleteRetentionInDays"]), (&json!(true), &json!(30)));
+    assert_eq!(
+        (&properties["enablePurgeProtection"], &properties["softDeleteRetentionInDays"]),
+        (&json!(true), &json!(30))
+    );
     assert_eq!(properties["vaultUri"], "https://prod.vault.azure.net/");
 
     // Where purge protection is off, the field is absent.
@@ -102,7 +105,9 @@ async fn refusals_name_the_reason_and_the_missing_action() {
         (vaults.clone(), 400, "MissingApiVersionParameter"),
         (format!("{foreign}/locations?api-version=2022-12-01"), 404, "SubscriptionNotFound"),
         (
-            format!("{SUBSCRIPTION}/resourceGroups/rg-none/providers/Microsoft.KeyVault/vaults/none?api-version=2024-11-01"),
+            format!(
+                "{SUBSCRIPTION}/resourceGroups/rg-none/providers/Microsoft.KeyVault/vaults/none?api-version=2024-11-01"
+            ),
             404,
             "ResourceNotFound",
         ),
@@ -128,7 +133,9 @@ async fn refusals_name_the_reason_and_the_missing_action() {
     assert_eq!(azure.get(&format!("{vaults}?api-version=2024-11-01"), reader).await.0, 200);
     // Denied before it is looked up: what one may not read, one may not learn to exist either.
     for name in ["vaults", "none"] {
-        let url = format!("{ACCOUNT}/blobServices/default/containers/{name}/immutabilityPolicies/default?api-version=2023-05-01");
+        let url = format!(
+            "{ACCOUNT}/blobServices/default/containers/{name}/immutabilityPolicies/default?api-version=2023-05-01"
+        );
         let (status, body) = azure.get(&url, reader).await;
         assert_eq!((status, &body["error"]["code"]), (403, &json!("AuthorizationFailed")));
         let message = body["error"]["message"].as_str().unwrap();

@@ -16,7 +16,9 @@ async fn exists(azure: &Azure, token: &str) -> bool {
 
 #[tokio::test]
 async fn a_status_is_lost_or_landed() {
-    let status = |when| Action::Status(Status { code: 503, headers: [("retry-after".into(), "7".into())].into(), body: None, when });
+    let status = |when| {
+        Action::Status(Status { code: 503, headers: [("retry-after".into(), "7".into())].into(), body: None, when })
+    };
     for (when, effect) in [(When::Before, false), (When::After, true)] {
         let azure = Azure::start();
         let token = azure.token(VAULT).await;
@@ -78,7 +80,9 @@ async fn answers_are_spoilt_after_the_effect() {
             Rewrite::Html => assert!(content_type.starts_with("text/html") && text.unwrap().contains("Runtime Error")),
             Rewrite::Truncate => assert!(serde_json::from_str::<Value>(&text.unwrap()).is_err()),
             Rewrite::Cut => assert!(length > Some(0) && text.is_err()),
-            Rewrite::ContentType => assert!(content_type == "application/octet-stream" && text.unwrap().contains("\"v\"")),
+            Rewrite::ContentType => {
+                assert!(content_type == "application/octet-stream" && text.unwrap().contains("\"v\""))
+            }
             Rewrite::Empty => assert_eq!(text.unwrap(), ""),
         }
         assert!(exists(&azure, &token).await, "{rewrite:?}");

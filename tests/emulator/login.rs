@@ -20,7 +20,8 @@ async fn discovery_leads_to_a_token_that_the_published_key_verifies() {
     let ready = azure.emulator.ready();
     let tenant = &ready.tenant_id;
     let anonymous = |url: String| answer(azure.client.get(url));
-    let (_, instance) = anonymous("https://login.microsoftonline.com/common/discovery/instance?api-version=1.1".into()).await;
+    let (_, instance) =
+        anonymous("https://login.microsoftonline.com/common/discovery/instance?api-version=1.1".into()).await;
     let (_, document) = anonymous(instance["tenant_discovery_endpoint"].as_str().unwrap().to_owned()).await;
     assert_eq!(document["issuer"], format!("https://login.microsoftonline.com/{tenant}/v2.0"));
     assert_eq!(document["token_endpoint"], format!("https://login.microsoftonline.com/{tenant}{V2}"));
@@ -54,7 +55,8 @@ async fn secrets_come_in_the_form_or_a_header_and_assertions_in_their_time() {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         format!("{}.{}.c2ln", part(json!({"alg": "RS256", "typ": "JWT"})), part(claims))
     };
-    let claims = |exp: i64| json!({"iss": "https://issuer", "sub": "job", "aud": "api://AzureADTokenExchange", "exp": exp});
+    let claims =
+        |exp: i64| json!({"iss": "https://issuer", "sub": "job", "aud": "api://AzureADTokenExchange", "exp": exp});
     for (assertion, status, error) in [
         (assertion(claims(now + 600)), 200, Value::Null),
         (assertion(claims(now - 1)), 401, json!(700024)),
@@ -76,7 +78,10 @@ async fn secrets_come_in_the_form_or_a_header_and_assertions_in_their_time() {
     form.push(("resource", "https://management.core.windows.net/".into()));
     let (status, body) = azure.sign_in(&ready.tenant_id, "/oauth2/token", &form).await;
     assert_eq!((status, &body["expires_in"]), (200, &json!("3599")));
-    assert_eq!(super::login::claims(body["access_token"].as_str().unwrap())["aud"], "https://management.core.windows.net/");
+    assert_eq!(
+        super::login::claims(body["access_token"].as_str().unwrap())["aud"],
+        "https://management.core.windows.net/"
+    );
 }
 
 #[tokio::test]

@@ -56,11 +56,8 @@ impl Azure {
         let emulator = Emulator::start(Seed::parse(seed).unwrap(), options).unwrap();
         let ready = emulator.ready();
         let authority = Certificate::from_pem(&std::fs::read(&ready.ca_file).unwrap()).unwrap();
-        let client = Client::builder()
-            .proxy(Proxy::all(&ready.proxy).unwrap())
-            .tls_certs_only([authority])
-            .build()
-            .unwrap();
+        let client =
+            Client::builder().proxy(Proxy::all(&ready.proxy).unwrap()).tls_certs_only([authority]).build().unwrap();
         Azure { emulator, client }
     }
 

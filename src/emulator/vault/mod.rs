@@ -9,6 +9,9 @@ use serde_json::json;
 use super::seed::{self, Sku};
 use super::wire::{Caller, Request, Response};
 
+/// A source of unpredictable bytes.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// What Resource Manager tells of a vault.
 #[derive(Clone, Debug)]
 pub struct VaultFacts {
@@ -34,11 +37,7 @@ pub struct Vaults {
 
 impl Vaults {
     /// The vaults of a seed.
-    pub fn new(
-        seed: &[seed::Vault],
-        _now: DateTime<Utc>,
-        _random: Box<dyn FnMut(&mut [u8]) + Send>,
-    ) -> Result<Self, String> {
+    pub fn new(seed: &[seed::Vault], _now: DateTime<Utc>, _random: Random) -> Result<Self, String> {
         let facts = seed.iter().map(|vault| VaultFacts {
             name: vault.name.clone(),
             subscription: vault.subscription.clone(),
@@ -79,15 +78,13 @@ impl Vaults {
 
     /// Everything, as bytes.
     pub fn save(&self) -> Vec<u8> {
-        json!({"secrets": self.secrets, "names": self.facts.iter().map(|vault| &vault.name).collect::<Vec<_>>()})
-            .to_string()
-            .into_bytes()
+        let names: Vec<&str> = self.facts.iter().map(|vault| vault.name.as_str()).collect();
+        json!([names, self.secrets]).to_string().into_bytes()
     }
 
     /// What [`Vaults::save`] wrote.
-    pub fn load(bytes: &[u8], _random: Box<dyn FnMut(&mut [u8]) + Send>) -> Result<Self, String> {
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        let names: Vec<String> = serde_json::from_value(value["names"].clone()).map_err(|error| error.to_string())?;
+    pub fn load(bytes: &[u8], _random: Random) -> Result<Self, String> {
+        let (names, secrets): (Vec<String>, _) = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let facts = names.into_iter().map(|name| VaultFacts {
             name,
             subscription: String::new(),
@@ -96,7 +93,6 @@ impl Vaults {
             purge_protection: false,
             retention_days: 90,
         });
-        let secrets = serde_json::from_value(value["secrets"].clone()).map_err(|error| error.to_string())?;
         Ok(Vaults { facts: facts.collect(), secrets })
     }
 
