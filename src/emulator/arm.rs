@@ -210,8 +210,13 @@ impl Reader<'_> {
                 may("Microsoft.KeyVault/vaults/read")?;
                 self.page(vaults().map(|vault| shapes::vault(vault, &self.world.tenant_id)).collect())
             }
+            // Empty, but `az keyvault` asks for each.
             ["providers", "microsoft.keyvault", "deletedvaults"] => {
                 may("Microsoft.KeyVault/deletedVaults/read")?;
+                self.page(Vec::new())
+            }
+            ["providers", "microsoft.keyvault", "managedhsms" | "deletedmanagedhsms"] => {
+                may("Microsoft.KeyVault/managedHSMs/read")?;
                 self.page(Vec::new())
             }
             ["providers", "microsoft.storage", "storageaccounts"] => {

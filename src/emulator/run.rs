@@ -81,17 +81,13 @@ struct Parts {
     blobs: Blobs,
 }
 
-fn chance() -> Box<dyn FnMut(&mut [u8]) + Send> {
-    Box::new(clock::fill)
-}
-
 impl Parts {
     fn new(seed: &Seed) -> Result<Self> {
         let clock = Clock::default();
         let now = clock.now();
         Ok(Parts {
             identity: Identity::generate(&seed.principals)?,
-            vaults: Vaults::new(&seed.vaults, now, chance()).map_err(Error::usage).context("seed")?,
+            vaults: Vaults::new(&seed.vaults, now, Box::new(clock::fill)).map_err(Error::usage).context("seed")?,
             blobs: Blobs::new(&seed.accounts, now).map_err(Error::usage).context("seed")?,
             clock,
         })
@@ -100,7 +96,9 @@ impl Parts {
     fn restore(saved: state::Saved) -> Result<Self> {
         Ok(Parts {
             clock: Clock::new(saved.clock_offset_ms),
-            vaults: Vaults::load(&saved.vaults, chance()).map_err(Error::usage).context("the stored vaults")?,
+            vaults: Vaults::load(&saved.vaults, Box::new(clock::fill))
+                .map_err(Error::usage)
+                .context("the stored vaults")?,
             blobs: Blobs::load(&saved.blobs).map_err(Error::usage).context("the stored storage accounts")?,
             identity: saved.identity,
         })

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::aws_lc_rs::digest::{Context, SHA256};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints, date_time_ymd,
+    KeyUsagePurpose, NameConstraints, SerialNumber, date_time_ymd,
 };
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -91,10 +92,19 @@ impl Authority {
         Ok(config)
     }
 
+    /// A serial number for each host and key: some clients refuse two certificates of one issuer with the same.
+    fn serial(&self, host: &str) -> SerialNumber {
+        let mut context = Context::new(&SHA256);
+        context.update(self.leaf_key.public_key_raw());
+        context.update(host.as_bytes());
+        SerialNumber::from_slice(context.finish().as_ref().get(..16).unwrap_or_default())
+    }
+
     fn issue(&self, host: &str) -> Result<ServerConfig> {
         let mut params = CertificateParams::new([host.to_owned()]).map_err(failed("name a certificate"))?;
         // The subject alternative name says it all; a common name ends at 64 characters, and host names do not.
         params.distinguished_name.push(DnType::CommonName, "akv-archiver emulator server");
+        params.serial_number = Some(self.serial(host));
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2120, 1, 1);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -100,7 +100,7 @@ async fn shutdown_is_answered_before_it_happens() {
     let azure = Azure::start();
     let control = Control::of(&azure);
     assert_eq!(control.post("/shutdown", "").await, (200, json!({"status": "stopping"})));
-    azure.emulator.stopped().await;
+    soon(azure.emulator.stopped()).await;
     azure.emulator.stop().unwrap();
     assert!(control.client.get(format!("{}/health", control.url)).send().await.is_err());
 }

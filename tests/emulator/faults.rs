@@ -53,14 +53,12 @@ async fn a_stall_lasts_until_the_faults_are_cleared() {
         let token = azure.token(VAULT).await;
         strike(&azure, Action::Stall(when));
         let stalled = tokio::spawn(azure.put_secret(&token).send());
-        while !azure.emulator.requests().iter().any(|entry| entry.fault.is_some()) {
-            tokio::task::yield_now().await;
-        }
+        until(|| azure.emulator.requests().iter().any(|entry| entry.fault.is_some())).await;
         // Landed may take another moment, lost never does.
-        while exists(&azure, &token).await != effect {}
+        soon(async { while exists(&azure, &token).await != effect {} }).await;
         assert!(!stalled.is_finished());
         azure.emulator.clear_faults();
-        assert_eq!(stalled.await.unwrap().unwrap().status(), 200);
+        assert_eq!(soon(stalled).await.unwrap().unwrap().status(), 200);
         assert!(exists(&azure, &token).await);
     }
 }
@@ -117,6 +115,6 @@ async fn limits_are_enforced_on_the_emulators_clock() {
     // Setting secrets is limited to 300 in 10 s; a slow machine may have got more through in a longer time.
     assert!(taken >= 300, "{taken}");
     assert_eq!((refused, &body["error"]["code"]), (429, &json!("Throttled")));
-    azure.emulator.advance(std::time::Duration::from_secs(10));
+    azure.emulator.advance(Duration::from_secs(10));
     assert_eq!(answer(azure.put_secret(&token)).await.0, 200);
 }

@@ -1,7 +1,5 @@
 //! Signing in, and what a token is good for.
 
-use std::time::Duration;
-
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

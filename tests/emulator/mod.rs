@@ -7,6 +7,8 @@ mod login;
 mod proxy;
 mod state;
 
+use std::time::Duration;
+
 use akv_archiver::emulator::seed::Seed;
 use akv_archiver::emulator::{Emulator, Options};
 use reqwest::{Certificate, Client, Method, Proxy, RequestBuilder};
@@ -99,6 +101,21 @@ impl Azure {
         let body = json!({"value": "v"}).to_string();
         self.request(Method::PUT, SECRET, token).header("content-type", "application/json").body(body)
     }
+}
+
+/// What `happening` brings; fails if it does not come.
+async fn soon<T>(happening: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), happening).await.expect("it never happened")
+}
+
+/// Returns once `condition` holds.
+async fn until(condition: impl Fn() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Status and JSON body.

@@ -1,7 +1,5 @@
 //! What outlives a run, and the emulator as a command of its own.
 
-use std::time::Duration;
-
 use akv_archiver::emulator;
 
 use super::*;
@@ -37,9 +35,7 @@ async fn an_emulator_killed_later_has_saved_what_changed() {
     let vaults = || std::fs::read(directory.path().join("state/vaults.state")).unwrap();
     let before = vaults();
     azure.put_secret(&token).send().await.unwrap();
-    while vaults() == before {
-        tokio::task::yield_now().await;
-    }
+    until(|| vaults() != before).await;
     // What is on disk now is what a kill would leave.
     std::fs::create_dir(directory.path().join("copy")).unwrap();
     for file in ["emulator.json", "vaults.state", "blobs.state"] {
@@ -72,7 +68,7 @@ async fn the_command_announces_itself_in_the_ready_file_and_stops_on_request() {
     assert_eq!(ready["control"], control);
     let client = Client::builder().no_proxy().build().unwrap();
     client.post(format!("{control}/shutdown")).send().await.unwrap();
-    running.await.unwrap().unwrap();
+    soon(running).await.unwrap().unwrap();
 
     let missing = directory.path().join("missing.toml");
     let error = emulator::run(&missing, None, None, |_| {}).await.unwrap_err();
