@@ -1,6 +1,6 @@
 //! A small cloud for tests, driven through its front door. Randomness repeats, time stands where the test puts it.
 
-use super::Vaults;
+use super::{Random, Vaults};
 use crate::emulator::seed::{Limbo, Seed};
 use crate::emulator::wire::{Caller, Request, Response};
 use chrono::DateTime;
@@ -18,7 +18,7 @@ pub(super) struct Cloud {
 }
 
 /// Bytes that differ from each other and not from run to run.
-pub(super) fn dice() -> Box<dyn FnMut(&mut [u8]) + Send> {
+pub(super) fn dice() -> Random {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     Box::new(move |bytes| {
         for byte in bytes {

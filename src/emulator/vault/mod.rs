@@ -49,6 +49,9 @@ use secrets::SecretContent;
 use state::{Answer, Call, Chance, State};
 use std::collections::BTreeMap;
 
+/// Fills a buffer with random bytes: the only source of chance beside the library that makes keys.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// What Azure Resource Manager needs to know of a vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultFacts {
@@ -78,11 +81,7 @@ impl Vaults {
     ///
     /// # Errors
     /// What is wrong with the seed, naming vault and object.
-    pub fn new(
-        seed: &[seed::Vault],
-        now: DateTime<Utc>,
-        random: Box<dyn FnMut(&mut [u8]) + Send>,
-    ) -> Result<Vaults, String> {
+    pub fn new(seed: &[seed::Vault], now: DateTime<Utc>, random: Random) -> Result<Vaults, String> {
         let mut chance = Chance(random);
         let mut vaults = BTreeMap::new();
         for vault in seed {
@@ -98,7 +97,7 @@ impl Vaults {
     ///
     /// # Errors
     /// Where the bytes do not hold.
-    pub fn load(bytes: &[u8], random: Box<dyn FnMut(&mut [u8]) + Send>) -> Result<Vaults, String> {
+    pub fn load(bytes: &[u8], random: Random) -> Result<Vaults, String> {
         let state = serde_json::from_slice(bytes).map_err(|error| format!("the state of Key Vault: {error}"))?;
         Ok(Vaults { state, limbo: seed::Limbo::Off, chance: Chance(random) })
     }

@@ -1,5 +1,6 @@
 //! What the emulated Key Vault remembers, and what an operation gets to work with. Knows no operation.
 
+use super::Random;
 use super::api::Api;
 use super::certificates::CertificateContent;
 use super::errors::Fault;
@@ -76,7 +77,7 @@ impl Vault {
 }
 
 /// Randomness, handed in from outside so that a run can be repeated.
-pub(super) struct Chance(pub(super) Box<dyn FnMut(&mut [u8]) + Send>);
+pub(super) struct Chance(pub(super) Random);
 
 impl Chance {
     pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
