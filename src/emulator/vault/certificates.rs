@@ -9,7 +9,7 @@ use super::object::{Attributes, AttributesPatch, Content, Kind, Phase, Shelf, Ta
 use super::pem;
 use super::pending::Issued;
 use super::pfx;
-use super::policy::{Policy, PolicyPatch};
+use super::policy::{BasicConstraints, Policy, PolicyPatch, X509Properties};
 use super::secrets::SecretContent;
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
@@ -262,18 +262,20 @@ pub(super) fn get(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Ans
 struct ImportBody {
     value: Option<String>,
     #[serde(default)]
+    pwd: Option<String>,
+    #[serde(default)]
     policy: PolicyPatch,
     attributes: Option<AttributesPatch>,
     tags: Option<Tags>,
 }
 
-/// `POST /certificates/NAME/import`: PEM, base64 of PEM, or base64 of a PFX file without encryption.
+/// `POST /certificates/NAME/import`: PEM, base64 of PEM, or base64 of a PFX file.
 pub(super) fn import(call: &mut Call<'_>, name: &str) -> Answer {
     let body: ImportBody = call.body()?;
     let value = body.value.ok_or_else(|| Fault::missing("value"))?;
     check_tags(body.tags.as_ref())?;
     writable(call, name)?;
-    let (contents, content_type) = contents(&value)?;
+    let (contents, content_type) = contents(&value, body.pwd.as_deref().unwrap_or_default())?;
     let wrong = |what: &str| Fault::bad_parameter(format!("The certificate cannot be imported: {what}"));
     let private = contents.key.ok_or_else(|| wrong("it has no private key"))?;
     let material = crypto::from_pkcs8(&private).map_err(|_| wrong("its key is not supported"))?;
@@ -287,11 +289,18 @@ pub(super) fn import(call: &mut Call<'_>, name: &str) -> Answer {
     let mut policy = Policy::defaults(call.now);
     policy.issuer.name = "Unknown".into();
     policy.secret_props.content_type = content_type.to_owned();
-    policy.x509_props.subject = facts.subject;
     // Rounded up, as 60 months and ten minutes became 61 (REC).
     let months = (facts.not_after - facts.not_before) as f64 / (30.44 * 86_400.0);
-    policy.x509_props.validity_months = (months.ceil() as u32).clamp(1, 1200);
-    policy.apply(body.policy, call.now)?;
+    // What the request says of the certificate is ignored: the certificate knows better (REC).
+    policy.apply(body.policy.without_x509(), call.now)?;
+    policy.x509_props = X509Properties {
+        subject: facts.subject,
+        sans: facts.sans,
+        ekus: facts.ekus,
+        key_usage: facts.key_usage,
+        validity_months: (months.ceil() as u32).max(1),
+        basic_constraints: BasicConstraints { ca: facts.ca },
+    };
     let content = KeyContent { material: Some(material.clone()), ..KeyContent::new(material.spec, false) };
     policy.key_props.kty = content.kty().to_owned();
     policy.set_spec(material.spec);
@@ -310,7 +319,7 @@ pub(super) fn import(call: &mut Call<'_>, name: &str) -> Answer {
     ok(&bundle(call, name, None)?)
 }
 
-fn contents(value: &str) -> Result<(pfx::Contents, &'static str), Fault> {
+fn contents(value: &str, password: &str) -> Result<(pfx::Contents, &'static str), Fault> {
     if let Some(contents) = pem::read(value) {
         return Ok((contents, "application/x-pem-file"));
     }
@@ -318,7 +327,7 @@ fn contents(value: &str) -> Result<(pfx::Contents, &'static str), Fault> {
     if let Some(contents) = std::str::from_utf8(&bytes).ok().and_then(pem::read) {
         return Ok((contents, "application/x-pem-file"));
     }
-    Ok((pfx::read(&bytes)?, "application/x-pkcs12"))
+    Ok((pfx::read(&bytes, password)?, "application/x-pkcs12"))
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,8 @@
-//! Keys: create, import, rotate, update, and what they look like. Using them is in `usage`. Key material is made when it is
+//! Keys: create, rotate, update, and what they look like. Importing them is in `key_import`, using them in `usage`. Key
+//! material is made when it is
 //! first needed, so that a vault of thousands is there at once.
 
-use super::crypto::{self, Curve, Material, Public, RsaNumbers, Spec};
+use super::crypto::{self, Curve, Material, Public, Spec};
 use super::encoding;
 use super::errors::Fault;
 use super::object::{Attributes, AttributesPatch, Content, Kind, Object, Phase, Shelf, Tags, Version};
@@ -9,7 +10,6 @@ use super::rotation::RotationPolicy;
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// One version of a key.
 #[derive(Clone, Serialize, Deserialize)]
@@ -19,9 +19,24 @@ pub(super) struct KeyContent {
     pub(super) hsm: bool,
     pub(super) ops: Vec<String>,
     pub(super) exportable: bool,
-    pub(super) release_policy: Option<Value>,
+    pub(super) release_policy: Option<ReleasePolicy>,
     /// Made when first needed.
     pub(super) material: Option<Material>,
+}
+
+/// When an exportable key may be released. Kept and shown only: nothing here releases keys.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct ReleasePolicy {
+    /// Shown although the client left it out (REC).
+    #[serde(rename = "contentType", default = "json_type")]
+    content_type: String,
+    data: String,
+    #[serde(default)]
+    immutable: bool,
+}
+
+fn json_type() -> String {
+    "application/json; charset=utf-8".into()
 }
 
 impl KeyContent {
@@ -106,7 +121,7 @@ pub(super) struct KeyBundle {
     #[serde(skip_serializing_if = "Option::is_none")]
     managed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    release_policy: Option<Value>,
+    release_policy: Option<ReleasePolicy>,
 }
 
 #[derive(Serialize)]
@@ -207,15 +222,14 @@ struct CreateBody {
     kty: Option<String>,
     key_size: Option<u32>,
     key_ops: Option<Vec<String>>,
-    #[serde(default)]
     attributes: Option<AttributesPatch>,
     tags: Option<Tags>,
     crv: Option<String>,
-    release_policy: Option<Value>,
+    release_policy: Option<ReleasePolicy>,
 }
 
-/// Adds a version to a key, or makes the key.
-fn add(
+/// Adds a version to a key, or makes the key. `operation` is for the refusal of keys that belong to certificates.
+pub(super) fn add(
     call: &mut Call<'_>,
     name: &str,
     content: KeyContent,
@@ -278,69 +292,6 @@ pub(super) fn create(call: &mut Call<'_>, name: &str) -> Answer {
     ok(&bundle(call, name, None)?)
 }
 
-#[derive(Deserialize)]
-struct ImportBody {
-    key: Option<ImportJwk>,
-    #[serde(rename = "Hsm", alias = "hsm")]
-    hsm: Option<bool>,
-    attributes: Option<AttributesPatch>,
-    tags: Option<Tags>,
-    release_policy: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ImportJwk {
-    kty: Option<String>,
-    key_ops: Option<Vec<String>>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    d: Option<String>,
-    p: Option<String>,
-    q: Option<String>,
-    dp: Option<String>,
-    dq: Option<String>,
-    qi: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-}
-
-/// `PUT /keys/NAME`. Keys wrapped for an HSM (`key_hsm`) are not taken: no HSM is there to open them.
-pub(super) fn import(call: &mut Call<'_>, name: &str) -> Answer {
-    // REC: the message when the key does not hold.
-    let wrong = || Fault::bad_parameter("The property \"key\" must be a valid JsonWebKey object.");
-    let body: ImportBody = call.body()?;
-    let key = body.key.ok_or_else(wrong)?;
-    let number = |field: &Option<String>| field.as_deref().and_then(encoding::from_url).ok_or_else(wrong);
-    let kty = key.kty.as_deref().unwrap_or_default();
-    let material = match kty.trim_end_matches("-HSM") {
-        "RSA" => crypto::import_rsa(&RsaNumbers {
-            n: number(&key.n)?,
-            e: number(&key.e)?,
-            d: number(&key.d)?,
-            p: number(&key.p)?,
-            q: number(&key.q)?,
-            dp: number(&key.dp)?,
-            dq: number(&key.dq)?,
-            qi: number(&key.qi)?,
-        })?,
-        "EC" => {
-            let curve = key.crv.as_deref().and_then(Curve::parse).ok_or_else(wrong)?;
-            crypto::import_ec(curve, &number(&key.d)?, &number(&key.x)?, &number(&key.y)?)?
-        }
-        _ => return Err(wrong()),
-    };
-    let mut content = KeyContent::new(material.spec, body.hsm.unwrap_or(kty.ends_with("-HSM")));
-    if let Some(ops) = key.key_ops.filter(|ops| !ops.is_empty()) {
-        content.ops = ops;
-    }
-    content.material = Some(material);
-    content.release_policy = body.release_policy;
-    add(call, name, content, body.attributes, body.tags, "import")?;
-    ok(&bundle(call, name, None)?)
-}
-
 /// `POST /keys/NAME/rotate`: a new version like the current one, expiring as the policy says (REC).
 pub(super) fn rotate(call: &mut Call<'_>, name: &str) -> Answer {
     let current = call.shelf::<KeyContent>().live(name, call.moment())?.current()?;
@@ -361,7 +312,7 @@ struct UpdateBody {
     key_ops: Option<Vec<String>>,
     attributes: Option<AttributesPatch>,
     tags: Option<Tags>,
-    release_policy: Option<Value>,
+    release_policy: Option<ReleasePolicy>,
 }
 
 /// `PATCH /keys/NAME[/VERSION]`.
@@ -447,22 +398,6 @@ mod tests {
         {
             assert_eq!(cloud.bad("POST", "vvv/keys/w/create", wrong).1, "BadParameter", "{wrong}");
         }
-    }
-
-    #[test]
-    fn recorded_keys_can_be_imported_and_inconsistent_ones_cannot() {
-        let mut cloud = Cloud::four(Limbo::Off);
-        let recorded = json!({"Hsm": false, "key": {"kty": "EC", "crv": "P-521",
-            "d": "AfqngG4fnCqOyjTsRiBL6sxt61XHHwLSN3YjLhHWrFTdV9Uev7c-3oiXXwExwLkeEMZk1bOuSJO3_rZbX0ymkwAM",
-            "x": "AbrVIZG8gPu6vTAbrs7OFStWCCDzbH29jAKaQqCaMS36wZvYjpT7ErJdE6RuqDs4m9iIb8VaP1FU5go4vAEIVvyS",
-            "y": "AXjftbkXFhvx5d0ooAHtNwY-1xgXAUtpKLiZKiWMjRchKaX6YRc2wHCCib1KqstdqGxrqKhv99_V9Al57QcLL71Q"}});
-        let made = cloud.good("PUT", "vvv/keys/k", &recorded.to_string());
-        assert_eq!((&made["key"]["x"], &made["key"]["y"]), (&recorded["key"]["x"], &recorded["key"]["y"]));
-        let mut wrong = recorded;
-        wrong["key"]["y"] = wrong["key"]["x"].clone();
-        let (status, refused) = cloud.ask("PUT", "vvv/keys/k", &wrong.to_string());
-        assert_eq!(status, 400);
-        assert_eq!(refused["error"]["message"], "The property \"key\" must be a valid JsonWebKey object.");
     }
 
     #[test]

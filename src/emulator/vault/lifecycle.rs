@@ -83,6 +83,10 @@ pub(super) fn purge<C: Content>(call: &mut Call<'_>, name: &str) -> Answer {
     }
     let gone = call.visible_at(C::KIND, Change::Purge);
     set_life(call, C::KIND, name, Life::Purging { gone });
+    let moment = call.moment();
+    call.vault.keys.sweep(moment);
+    call.vault.secrets.sweep(moment);
+    call.vault.certificates.sweep(moment);
     Ok(Response::new(StatusCode::NO_CONTENT))
 }
 
@@ -116,6 +120,7 @@ mod tests {
         cloud.good("DELETE", "vvv/secrets/one", "");
         assert_eq!(cloud.ask("DELETE", "vvv/deletedsecrets/one", "").0, 204);
         assert_eq!(cloud.bad("GET", "vvv/deletedsecrets/one", ""), fault(404, "SecretNotFound", ""));
+        assert!(!String::from_utf8(cloud.vaults.save()).unwrap().contains("\"value\":\"x\""));
         cloud.good("PUT", "vvv/secrets/one", SET);
     }
 

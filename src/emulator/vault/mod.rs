@@ -14,9 +14,11 @@ mod encoding;
 mod errors;
 mod issuers;
 mod jwe;
+mod key_import;
 mod keys;
 mod lifecycle;
 mod object;
+mod pbe;
 mod pem;
 mod pending;
 mod pfx;
@@ -238,7 +240,7 @@ fn perform(call: &mut Call<'_>, operation: &Operation) -> Answer {
         Operation::Update(Kind::Secret, name, version) => secrets::update(call, name, version.as_deref()),
         Operation::Update(Kind::Certificate, name, version) => certificates::update(call, name, version.as_deref()),
         Operation::CreateKey(name) => keys::create(call, name),
-        Operation::ImportKey(name) => keys::import(call, name),
+        Operation::ImportKey(name) => key_import::import(call, name),
         Operation::RotateKey(name) => keys::rotate(call, name),
         Operation::GetRotationPolicy(name) => rotation::get(call, name),
         Operation::SetRotationPolicy(name) => rotation::set(call, name),

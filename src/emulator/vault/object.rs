@@ -312,6 +312,11 @@ impl<C: Content> Shelf<C> {
         self.objects.insert(Self::key(&object.name), object);
     }
 
+    /// Forgets what has been purged: its keys must not outlive it in a saved state.
+    pub(super) fn sweep(&mut self, moment: Moment) {
+        self.objects.retain(|_, object| object.life.phase(moment.now, moment.retention) != Phase::Free);
+    }
+
     /// Objects from `key` on, in the row store's order.
     pub(super) fn from<'a>(&'a self, key: &str) -> impl Iterator<Item = (&'a String, &'a Object<C>)> {
         self.objects.range(key.to_owned()..)

@@ -44,7 +44,7 @@ pub(super) struct X509Properties {
     pub(super) basic_constraints: BasicConstraints,
 }
 
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Sans {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) emails: Option<Vec<String>>,
@@ -146,6 +146,13 @@ struct IssuerPatch {
 #[serde(default)]
 struct AttributesPatch {
     enabled: Option<bool>,
+}
+
+impl PolicyPatch {
+    /// The same without what it says of the certificate itself.
+    pub(super) fn without_x509(self) -> Self {
+        PolicyPatch { x509_props: None, ..self }
+    }
 }
 
 impl Policy {
@@ -255,7 +262,7 @@ impl Policy {
         let X509Properties { subject, sans, ekus, key_usage, validity_months, basic_constraints } =
             &mut self.x509_props;
         *subject = patch.subject.unwrap_or_else(|| subject.clone());
-        *sans = patch.sans.or(sans.take()).filter(|sans| *sans != Sans::default());
+        *sans = patch.sans.or(sans.take());
         *ekus = patch.ekus.unwrap_or_else(|| ekus.clone());
         if let Some(mut usage) = patch.key_usage {
             // They come back sorted (REC).
@@ -302,7 +309,7 @@ mod tests {
         let policy = patched(r#"{"issuer":{"name":"Self"},"x509_props":{"subject":"CN=a","sans":{},"key_usage":["nonRepudiation","digitalSignature"]}}"#).unwrap();
         assert_eq!(
             serde_json::to_string(&policy).unwrap(),
-            r#"{"key_props":{"exportable":true,"kty":"RSA","key_size":2048,"reuse_key":false},"secret_props":{"contentType":"application/x-pkcs12"},"x509_props":{"subject":"CN=a","ekus":["1.3.6.1.5.5.7.3.1","1.3.6.1.5.5.7.3.2"],"key_usage":["digitalSignature","nonRepudiation"],"validity_months":12,"basic_constraints":{"ca":false}},"lifetime_actions":[{"trigger":{"lifetime_percentage":80},"action":{"action_type":"AutoRenew"}}],"issuer":{"name":"Self"},"attributes":{"enabled":true,"created":5,"updated":6}}"#
+            r#"{"key_props":{"exportable":true,"kty":"RSA","key_size":2048,"reuse_key":false},"secret_props":{"contentType":"application/x-pkcs12"},"x509_props":{"subject":"CN=a","sans":{},"ekus":["1.3.6.1.5.5.7.3.1","1.3.6.1.5.5.7.3.2"],"key_usage":["digitalSignature","nonRepudiation"],"validity_months":12,"basic_constraints":{"ca":false}},"lifetime_actions":[{"trigger":{"lifetime_percentage":80},"action":{"action_type":"AutoRenew"}}],"issuer":{"name":"Self"},"attributes":{"enabled":true,"created":5,"updated":6}}"#
         );
         assert_eq!(policy.key_ops(), ["sign", "verify"]);
     }

@@ -3,7 +3,7 @@
 use super::crypto::Material;
 use super::der::{self, Reader};
 use super::errors::Fault;
-use super::policy::{Policy, X509Properties};
+use super::policy::{Policy, Sans, X509Properties};
 use chrono::NaiveDateTime;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa};
 use rcgen::{KeyPair, KeyUsagePurpose, SanType, SerialNumber};
@@ -136,6 +136,11 @@ pub(super) struct Facts {
     pub(super) subject: String,
     /// SubjectPublicKeyInfo.
     pub(super) public_info: Vec<u8>,
+    pub(super) sans: Option<Sans>,
+    pub(super) ekus: Vec<String>,
+    /// Sorted, as policies show them.
+    pub(super) key_usage: Vec<String>,
+    pub(super) ca: bool,
 }
 
 /// Reads a certificate in DER; `None` if it is none.
@@ -153,7 +158,102 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
     let not_after = read_time(&mut validity)?;
     let subject = read_subject(body.expect(der::SEQUENCE)?)?;
     let public_info = body.next()?.whole.to_vec();
-    Some(Facts { not_before, not_after, subject, public_info })
+    let (sans, ekus, key_usage, ca) = (None, Vec::new(), Vec::new(), false);
+    let mut facts = Facts { not_before, not_after, subject, public_info, sans, ekus, key_usage, ca };
+    while let Some(field) = body.next() {
+        if field.tag == EXTENSIONS {
+            read_extensions(Reader(field.content).expect(der::SEQUENCE)?, &mut facts)?;
+        }
+    }
+    Some(facts)
+}
+
+/// The explicit context tag 3.
+const EXTENSIONS: u8 = 0xa3;
+
+fn read_extensions(content: &[u8], facts: &mut Facts) -> Option<()> {
+    let mut extensions = Reader(content);
+    while let Some(extension) = extensions.next() {
+        let mut fields = Reader(extension.content);
+        let oid = fields.expect(der::OID)?;
+        let mut value = fields.next()?;
+        if value.tag != der::OCTET_STRING {
+            // What is critical says so before its value.
+            value = fields.next()?;
+        }
+        let mut value = Reader(value.content);
+        match oid {
+            [0x55, 0x1d, 0x0f] => facts.key_usage = read_key_usage(value.next()?.content)?,
+            [0x55, 0x1d, 0x11] => facts.sans = Some(read_sans(value.expect(der::SEQUENCE)?)),
+            [0x55, 0x1d, 0x13] => {
+                let flag = Reader(value.expect(der::SEQUENCE)?).next();
+                facts.ca = flag.is_some_and(|flag| flag.tag == 1 && flag.content == [0xff]);
+            }
+            [0x55, 0x1d, 0x25] => {
+                let mut purposes = Reader(value.expect(der::SEQUENCE)?);
+                while let Some(purpose) = purposes.next() {
+                    facts.ekus.push(dotted(purpose.content)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+/// The bits of a key usage by name (RFC 5280).
+fn read_key_usage(bits: &[u8]) -> Option<Vec<String>> {
+    const NAMES: [&str; 9] = [
+        "digitalSignature",
+        "nonRepudiation",
+        "keyEncipherment",
+        "dataEncipherment",
+        "keyAgreement",
+        "keyCertSign",
+        "cRLSign",
+        "encipherOnly",
+        "decipherOnly",
+    ];
+    let bits = bits.get(1..)?;
+    let set = |at: usize| bits.get(at / 8).is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0);
+    let mut names: Vec<String> =
+        NAMES.iter().enumerate().filter(|(at, _)| set(*at)).map(|(_, name)| (*name).to_owned()).collect();
+    names.sort_unstable();
+    Some(names)
+}
+
+/// Alternative names: the three lists are all there, empty or not (REC).
+fn read_sans(content: &[u8]) -> Sans {
+    let (mut emails, mut dns_names) = (Vec::new(), Vec::new());
+    let mut names = Reader(content);
+    while let Some(name) = names.next() {
+        let text = String::from_utf8_lossy(name.content).into_owned();
+        match name.tag {
+            0x81 => emails.push(text),
+            0x82 => dns_names.push(text),
+            _ => {}
+        }
+    }
+    Sans { emails: Some(emails), dns_names: Some(dns_names), upns: Some(Vec::new()) }
+}
+
+/// An object identifier in dots.
+fn dotted(content: &[u8]) -> Option<String> {
+    let mut parts: Vec<u64> = Vec::new();
+    let mut part = 0_u64;
+    for byte in content {
+        part = part.checked_mul(128)? | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            if parts.is_empty() {
+                let first = (part / 40).min(2);
+                parts.push(first);
+                part -= first * 40;
+            }
+            parts.push(part);
+            part = 0;
+        }
+    }
+    Some(parts.iter().map(u64::to_string).collect::<Vec<_>>().join("."))
 }
 
 fn read_time(reader: &mut Reader<'_>) -> Option<i64> {
@@ -198,6 +298,7 @@ mod tests {
     fn a_certificate_says_what_its_policy_says_and_can_be_read_back() {
         let mut policy = Policy::defaults(0);
         policy.x509_props.subject = "C=US, O=\"Contoso, Ltd\", CN=www.contoso.com".into();
+        policy.x509_props.sans = Some(Sans { dns_names: Some(vec!["a.contoso.com".into()]), ..Sans::default() });
         for spec in [Spec::Rsa(2048), Spec::Ec(Curve::P256), Spec::Ec(Curve::P521)] {
             let key = generate(spec).unwrap();
             let made = self_signed(&policy, &key, (1_700_000_000, 2_700_000_000), [7; 16]).unwrap();
@@ -205,6 +306,10 @@ mod tests {
             assert_eq!((facts.not_before, facts.not_after), (1_700_000_000, 2_700_000_000));
             assert_eq!(facts.subject, "C=US, O=\"Contoso, Ltd\", CN=www.contoso.com");
             assert_eq!(facts.public_info, key.public_info().unwrap());
+            assert_eq!(facts.ekus, policy.x509_props.ekus);
+            assert_eq!(facts.key_usage, policy.x509_props.key_usage);
+            assert_eq!(facts.sans.unwrap().dns_names.unwrap(), ["a.contoso.com"]);
+            assert!(!facts.ca);
             assert!(!request(&policy, &key).unwrap().is_empty());
         }
         policy.x509_props.subject = "nobody".into();
