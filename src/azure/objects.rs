@@ -240,23 +240,4 @@ impl Objects {
             }
         }
     }
-
-    /// Starts a purge.
-    pub(super) async fn purge(&self, object: &Object, context: Ctx) -> Sent {
-        let (name, method_options) = (object.name.as_str(), method(context));
-        match object.kind {
-            Kind::Key => {
-                let options = key::KeyClientPurgeDeletedKeyOptions { method_options };
-                self.keys.purge_deleted_key(name, Some(options)).await.map(drop)
-            }
-            Kind::Secret => {
-                let options = secret::SecretClientPurgeDeletedSecretOptions { method_options };
-                self.secrets.purge_deleted_secret(name, Some(options)).await.map(drop)
-            }
-            Kind::Certificate => {
-                let options = certificate::CertificateClientPurgeDeletedCertificateOptions { method_options };
-                self.certificates.purge_deleted_certificate(name, Some(options)).await.map(drop)
-            }
-        }
-    }
 }

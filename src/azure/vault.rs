@@ -185,18 +185,6 @@ impl Write for Vault {
             Err(failure) => Err(vault_error(&failure, &asked)),
         }
     }
-
-    async fn purge(&self, object: &Object) -> Result<(), Error> {
-        let asked = self.asked(Deed::Purge, object.kind, Some(&object.name));
-        match self.caller.call(Repeat::Freely, |context| self.objects.purge(object, context)).await {
-            Ok(_) => Ok(()),
-            Err(failure) => {
-                let error = vault_error(&failure, &asked);
-                // After a try whose answer was lost, a missing object is a purged one.
-                if failure.unclear && error.condition == Condition::NotFound { Ok(()) } else { Err(error) }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -357,21 +345,6 @@ mod tests {
         let stage = Stage::new([page("{}", "https://prod.vault.azure.net/keys/tde/versions?x"), answer(404, missing)]);
         let error = pages(&vault(&stage), Listing::Versions(tde())).await.unwrap_err();
         assert_eq!(error.condition, Condition::NotFound);
-    }
-
-    #[tokio::test]
-    async fn a_purge_whose_answer_was_lost_is_found_done() {
-        let missing = r#"{"error":{"code":"KeyNotFound","message":"Deleted Key not found: tde"}}"#;
-        let stage = Stage::new([Step::Lost, answer(404, missing)]);
-        vault(&stage).purge(&tde()).await.unwrap();
-        let stage = Stage::new([answer(404, missing)]);
-        assert_eq!(vault(&stage).purge(&tde()).await.unwrap_err().condition, Condition::NotFound);
-
-        let live = r#"{"error":{"code":"MethodNotAllowed","message":"Key exists already: tde","innererror":{"code":"RequestNotAllowedOnNonDeletedObject"}}}"#;
-        let stage = Stage::new([Step::Lost, answer(400, live)]);
-        vault(&stage).recover(&tde()).await.unwrap();
-        let stage = Stage::new([answer(400, live)]);
-        assert_eq!(vault(&stage).recover(&tde()).await.unwrap_err().condition, Condition::Live);
     }
 
     #[tokio::test]

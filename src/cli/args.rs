@@ -11,27 +11,27 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Exit codes: 0 done, 2 wrong usage or settings, 3 done in part, 10 not found, 11 conflict, 12 denied, \
     13 unavailable,\n14 no identity, 20 tampered, 21 noncompliant, 22 refused, 130 interrupted. docs/EXIT-CODES.md tells what to do."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Settings file [default: akv-archiver.toml in the working directory, if it is there]
     #[arg(long, short, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
     /// How results are printed
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    pub(crate) output: Output,
 
     /// Log to standard error; twice for more. AKV_ARCHIVER_LOG takes a filter such as `debug`
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// Tables and sentences for people
     Text,
     /// One JSON document on standard output
@@ -40,7 +40,7 @@ pub enum Output {
 
 /// A command.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Create an archive, its keys and the settings file
     Init(Init),
     /// Check credentials, permissions, vaults, write-once protection and clocks
@@ -75,45 +75,45 @@ pub enum Command {
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]
-pub struct Init {
+pub(crate) struct Init {
     /// Vault to archive, as its address or its name in the public cloud; may be repeated
     #[arg(long = "vault", value_name = "URI|NAME")]
-    pub vaults: Vec<String>,
+    pub(crate) vaults: Vec<String>,
     /// Blob container that holds the archive, https://ACCOUNT.blob.core.windows.net/CONTAINER
     #[arg(long, value_name = "URL", conflicts_with = "directory")]
-    pub container: Option<String>,
+    pub(crate) container: Option<String>,
     /// Local directory that holds the archive
     #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Further age recipient that can open captures, such as the security team's; may be repeated
     #[arg(long = "recipient", value_name = "AGE1…")]
-    pub recipients: Vec<String>,
+    pub(crate) recipients: Vec<String>,
     /// HTTP proxy to write into the settings
     #[arg(long, value_name = "URL")]
-    pub proxy: Option<String>,
+    pub(crate) proxy: Option<String>,
     /// PEM file of further certificate authorities to write into the settings
     #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Credential to write into the settings, for vaults and archive alike
     #[arg(long, value_enum, default_value_t = Credential::ManagedIdentity)]
-    pub credential: Credential,
+    pub(crate) credential: Credential,
     /// Tenant of a client-secret credential
     #[arg(long, value_name = "ID", required_if_eq("credential", "client-secret"))]
-    pub tenant_id: Option<String>,
+    pub(crate) tenant_id: Option<String>,
     /// Client of a client-secret credential, or of a user-assigned managed identity
     #[arg(long, value_name = "ID", required_if_eq("credential", "client-secret"))]
-    pub client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
     /// Environment variable that will hold the client secret
     #[arg(long, value_name = "VAR", default_value = "AZURE_CLIENT_SECRET")]
-    pub client_secret_env: String,
+    pub(crate) client_secret_env: String,
     /// Take a container that has no immutability policy, too
     #[arg(long)]
-    pub allow_unprotected: bool,
+    pub(crate) allow_unprotected: bool,
 }
 
 /// Kinds of credentials that `init` can write; the settings know more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// The identity of the machine, function or container job
     ManagedIdentity,
     /// The identity of a Kubernetes service account
@@ -126,40 +126,40 @@ pub enum Credential {
 
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Only this vault of the settings; may be repeated
     #[arg(long = "vault", value_name = "NAME")]
-    pub vaults: Vec<String>,
+    pub(crate) vaults: Vec<String>,
     /// Compare every version of unchanged objects too
     #[arg(long)]
-    pub full: bool,
+    pub(crate) full: bool,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
-pub struct List {
+pub(crate) struct List {
     /// Only this vault, by its name in the settings or its host; may be repeated
     #[arg(long = "vault", value_name = "NAME")]
-    pub vaults: Vec<String>,
+    pub(crate) vaults: Vec<String>,
     /// List snapshots, not objects
     #[arg(long)]
-    pub snapshots: bool,
+    pub(crate) snapshots: bool,
 }
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
-pub struct History {
+pub(crate) struct History {
     /// The object, such as key/tde-protector
     #[arg(value_name = "KIND/NAME")]
-    pub object: String,
+    pub(crate) object: String,
     /// The vault, by its name in the settings or its host; needed where there are several
     #[arg(long, value_name = "NAME")]
-    pub vault: Option<String>,
+    pub(crate) vault: Option<String>,
 }
 
 /// `restore` commands.
 #[derive(Debug, Subcommand)]
-pub enum Restore {
+pub(crate) enum Restore {
     /// Look at the names in the target vault and say what would be done; changes nothing
     Plan(Plan),
     /// Carry out a plan
@@ -168,59 +168,59 @@ pub enum Restore {
 
 /// Arguments of `restore plan`.
 #[derive(Debug, Args)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Objects to bring back, such as key/tde-protector
     #[arg(value_name = "KIND/NAME", required_unless_present = "all")]
-    pub objects: Vec<String>,
+    pub(crate) objects: Vec<String>,
     /// Bring back everything that the snapshot has
     #[arg(long, conflicts_with = "objects")]
-    pub all: bool,
+    pub(crate) all: bool,
     /// The vault that was archived, by its name in the settings or its host; needed where there are several
     #[arg(long, value_name = "NAME")]
-    pub vault: Option<String>,
+    pub(crate) vault: Option<String>,
     /// The vault to restore into, by its name in the settings or its address [default: the one that was archived]
     #[arg(long, value_name = "NAME|URI")]
-    pub to: Option<String>,
+    pub(crate) to: Option<String>,
     /// Take captures from this snapshot, not the newest that has them
     #[arg(long, value_name = "SEQUENCE")]
-    pub snapshot: Option<u64>,
+    pub(crate) snapshot: Option<u64>,
     /// Where to write the plan
     #[arg(long, value_name = "FILE", default_value = "restore-plan.json")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 /// Arguments of `restore apply`.
 #[derive(Debug, Args)]
-pub struct Apply {
+pub(crate) struct Apply {
     /// The plan file
     #[arg(value_name = "PLAN", default_value = "restore-plan.json")]
-    pub plan: PathBuf,
+    pub(crate) plan: PathBuf,
     /// Do not ask; needed where there is no terminal to ask on
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// Arguments of `emulator`.
 #[derive(Debug, Args)]
-pub struct Emulator {
+pub(crate) struct Emulator {
     /// What Azure holds at the start
     #[arg(long, value_name = "FILE")]
-    pub seed: PathBuf,
+    pub(crate) seed: PathBuf,
     /// Folder that keeps the state from run to run
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
     /// File to write once the emulator answers: addresses and credentials as JSON
     #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
 }
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Leave the emulator running and print how to use it
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Folder to work in [default: a new temporary one]
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 }

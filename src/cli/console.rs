@@ -8,23 +8,23 @@ use super::args::Output;
 
 /// Where results and complaints go.
 #[derive(Debug)]
-pub struct Console {
+pub(crate) struct Console {
     output: Output,
 }
 
 impl Console {
     /// A console that prints results in the given form.
-    pub fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         Console { output }
     }
 
     /// The form that was asked for.
-    pub fn output(&self) -> Output {
+    pub(crate) fn output(&self) -> Output {
         self.output
     }
 
     /// Prints a result: `text` for people, `value` for machines.
-    pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         match self.output {
             Output::Text => self.say(&text()),
             Output::Json => self.document(value),
@@ -32,35 +32,35 @@ impl Console {
     }
 
     /// Prints text for people, with one newline at its end.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         // A closed pipe is the reader's choice, not an error of ours.
         let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end_matches('\n'));
     }
 
     /// Prints one JSON document.
-    pub fn document(&self, value: &impl Serialize) {
+    pub(crate) fn document(&self, value: &impl Serialize) {
         if let Ok(text) = serde_json::to_string_pretty(value) {
             let _ = writeln!(std::io::stdout().lock(), "{text}");
         }
     }
 
     /// Prints bytes as they are.
-    pub fn bytes(&self, bytes: &[u8]) {
+    pub(crate) fn bytes(&self, bytes: &[u8]) {
         let _ = std::io::stdout().lock().write_all(bytes);
     }
 
     /// Prints something that is no result: a warning, an error, a hint.
-    pub fn complain(&self, text: &str) {
+    pub(crate) fn complain(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// Whether a person sits at both ends, so that a question can be asked.
-    pub fn interactive(&self) -> bool {
+    pub(crate) fn interactive(&self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Asks a question and returns the answer without its newline; `None` at the end of input.
-    pub fn ask(&self, question: &str) -> Option<String> {
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
         let mut stderr = std::io::stderr().lock();
         let _ = write!(stderr, "{question} ");
         let _ = stderr.flush();

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result};
 
 /// Reads a file of at most `limit` bytes.
-pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let fail = |error: std::io::Error| failed("read", path, &error);
     let mut bytes = Vec::new();
     File::open(path).map_err(fail)?.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
@@ -19,12 +19,12 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// Creates a file that must not exist yet, readable by its owner only.
-pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
     create(path, bytes, 0o600)
 }
 
 /// Creates a file that must not exist yet.
-pub fn create_public(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn create_public(path: &Path, bytes: &[u8]) -> Result<()> {
     create(path, bytes, 0o644)
 }
 
@@ -37,7 +37,7 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 }
 
 /// Writes a file whole or not at all, over an earlier one of the name.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is no file name", path.display())))?;
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let written =

@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging: `verbose` 0 shows warnings, 1 what we do, 2 each request. `AKV_ARCHIVER_LOG` overrides.
 ///
 /// The SDK's own logs are held back even then: at debug level they show addresses, and those name objects.
-pub fn start(verbose: u8) {
+pub(crate) fn start(verbose: u8) {
     let ours = match verbose {
         0 => "warn",
         1 => "akv_archiver=info,warn",

@@ -9,14 +9,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::progress::Progress;
 
 /// A bar that follows a job.
-pub struct Bar {
+pub(crate) struct Bar {
     bar: Mutex<ProgressBar>,
     label: String,
 }
 
 impl Bar {
     /// A bar labelled with what is worked on, such as a vault's name.
-    pub fn new(label: impl Into<String>) -> Self {
+    pub(crate) fn new(label: impl Into<String>) -> Self {
         Bar { bar: Mutex::new(ProgressBar::hidden()), label: label.into() }
     }
 

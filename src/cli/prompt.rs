@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 use crate::seal::Prompt;
 
 /// A person at a terminal, or a passphrase from the settings, or nobody.
-pub struct Terminal {
+pub(crate) struct Terminal {
     /// The passphrase of the identity file, where the settings name one.
-    pub passphrase: Option<Zeroizing<String>>,
+    pub(crate) passphrase: Option<Zeroizing<String>>,
 }
 
 impl Terminal {

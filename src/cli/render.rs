@@ -27,7 +27,7 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 }
 
 /// A snapshot, in a few lines.
-pub fn snapshot(report: &SnapshotReport) -> String {
+pub(crate) fn snapshot(report: &SnapshotReport) -> String {
     let host = report.vault.trim_start_matches("https://");
     let mut text = match (report.status, report.sequence) {
         (Outcome::Failed, _) | (_, None) => {
@@ -65,7 +65,7 @@ pub fn snapshot(report: &SnapshotReport) -> String {
 }
 
 /// The verdict, what was looked at, then what does not hold.
-pub fn verify(report: &VerifyReport) -> String {
+pub(crate) fn verify(report: &VerifyReport) -> String {
     let checked = &report.checked;
     let verdict = match report.status {
         Status::Ok => "ok",
@@ -99,7 +99,7 @@ pub fn verify(report: &VerifyReport) -> String {
 }
 
 /// One line a check, the fix below it.
-pub fn doctor(checks: &[Check]) -> String {
+pub(crate) fn doctor(checks: &[Check]) -> String {
     let mut text = String::new();
     let width = checks
         .iter()
@@ -122,7 +122,7 @@ pub fn doctor(checks: &[Check]) -> String {
 }
 
 /// Snapshots, the newest first.
-pub fn snapshots(snapshots: &[Snapshot]) -> String {
+pub(crate) fn snapshots(snapshots: &[Snapshot]) -> String {
     let rows: Vec<[String; 8]> = snapshots
         .iter()
         .map(|s| {
@@ -147,7 +147,7 @@ fn protection(mode: Option<Mode>, until: Option<DateTime<Utc>>) -> String {
 }
 
 /// Objects of the newest snapshots.
-pub fn objects(listed: &[Listed]) -> String {
+pub(crate) fn objects(listed: &[Listed]) -> String {
     let rows: Vec<[String; 6]> = listed
         .iter()
         .map(|l| {
@@ -169,7 +169,7 @@ pub fn objects(listed: &[Listed]) -> String {
 }
 
 /// Captures of one object, the newest first.
-pub fn captures(captures: &[Capture]) -> String {
+pub(crate) fn captures(captures: &[Capture]) -> String {
     let rows: Vec<[String; 5]> = captures
         .iter()
         .map(|c| {
@@ -196,7 +196,7 @@ fn action(action: Action) -> &'static str {
 }
 
 /// A plan that a tired person understands.
-pub fn plan(plan: &Plan) -> String {
+pub(crate) fn plan(plan: &Plan) -> String {
     let rows: Vec<[String; 3]> = plan
         .steps
         .iter()
@@ -214,7 +214,7 @@ pub fn plan(plan: &Plan) -> String {
 }
 
 /// What became of a plan.
-pub fn applied(applied: &Applied) -> String {
+pub(crate) fn applied(applied: &Applied) -> String {
     let mut text = String::new();
     for step in &applied.steps {
         text.push_str(&format!("{}: {}: {}\n", step.object, step.result, step.detail));

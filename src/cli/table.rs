@@ -1,7 +1,7 @@
 //! Plain tables: columns padded to their widest cell, two spaces between them.
 
 /// Lays out rows under a heading. Cells count characters, not bytes; the last column is not padded.
-pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heading.map(|cell| cell.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -44,9 +44,6 @@ pub trait Write: Read {
 
     /// Starts the recovery of a deleted object; it completes some time later.
     async fn recover(&self, object: &Object) -> Result<(), Error>;
-
-    /// Starts the purge of a deleted object; it completes some time later.
-    async fn purge(&self, object: &Object) -> Result<(), Error>;
 }
 
 /// What the management plane says of a vault.

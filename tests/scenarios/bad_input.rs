@@ -14,7 +14,9 @@ fn without_settings_nothing_is_sent() {
 #[test]
 fn an_unknown_field_is_named_with_line_and_column() {
     let world = World::with_archive();
-    world.edit_settings(|text| format!("{text}\n[capture]\nrecapture_evry = \"3d\"\n").replacen("\n[capture]\n", "\n", 1));
+    world.edit_settings(|text| {
+        format!("{text}\n[capture]\nrecapture_evry = \"3d\"\n").replacen("\n[capture]\n", "\n", 1)
+    });
     let ran = world.run(&["snapshot"]).exited(2);
     assert!(ran.stderr.contains("recapture_evry") && ran.stderr.contains("akv-archiver.toml:"), "{ran:#?}");
 }
@@ -69,12 +71,19 @@ fn a_denied_list_is_a_denial_that_names_the_action_and_the_role() {
     limit(&world);
     let (code, _, stderr) = run_limited(&world, &["snapshot"]);
     assert_eq!(code, 12, "{stderr}");
-    assert!(stderr.contains("Microsoft.KeyVault/vaults/") && stderr.contains("policies/roles/snapshot-reader.json"), "{stderr}");
+    assert!(
+        stderr.contains("Microsoft.KeyVault/vaults/") && stderr.contains("policies/roles/snapshot-reader.json"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_denied_backup_is_a_gap_of_that_object_and_the_rest_is_taken() {
-    let reads = ["Microsoft.KeyVault/vaults/*/read", "Microsoft.KeyVault/vaults/secrets/readMetadata/action", "Microsoft.KeyVault/vaults/secrets/backup/action"];
+    let reads = [
+        "Microsoft.KeyVault/vaults/*/read",
+        "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+        "Microsoft.KeyVault/vaults/secrets/backup/action",
+    ];
     let world = with_principal(&[STORE, &reads].concat());
     world.init("prod", "vaults").succeeded();
     limit(&world);
@@ -83,19 +92,35 @@ fn a_denied_backup_is_a_gap_of_that_object_and_the_rest_is_taken() {
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(report["status"], "partial");
     assert_eq!(report["objects"], serde_json::json!({"seen": 7, "captured": 4, "reused": 0, "gaps": 3}), "{report:#}");
-    let denied: Vec<&str> = report["gaps"].as_array().unwrap().iter().filter(|gap| gap["code"] == "denied").filter_map(|gap| gap["object"].as_str()).collect();
+    let denied: Vec<&str> = report["gaps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|gap| gap["code"] == "denied")
+        .filter_map(|gap| gap["object"].as_str())
+        .collect();
     assert_eq!(denied, ["certificate/tls", "key/signing", "key/tde-protector"]);
     world.run(&["verify"]).exited(21);
     let (code, stdout, _) = run_limited(&world, &["doctor", "--output", "json"]);
     let doctor: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &doctor["status"]), (12, &"fail".into()), "{doctor:#}");
-    let failed: Vec<&str> = doctor["checks"].as_array().unwrap().iter().filter(|c| c["verdict"] == "fail").filter_map(|c| c["check"].as_str()).collect();
+    let failed: Vec<&str> = doctor["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["verdict"] == "fail")
+        .filter_map(|c| c["check"].as_str())
+        .collect();
     assert_eq!(failed, ["back up certificates", "back up keys"]);
 }
 
 #[test]
 fn a_job_that_may_only_read_blobs_cannot_write_and_says_what_is_missing() {
-    let world = with_principal(&["Microsoft.KeyVault/*", "Microsoft.Storage/storageAccounts/blobServices/containers/read", "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"]);
+    let world = with_principal(&[
+        "Microsoft.KeyVault/*",
+        "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+        "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+    ]);
     world.init("prod", "vaults").succeeded();
     limit(&world);
     let (code, _, stderr) = run_limited(&world, &["snapshot"]);
@@ -110,8 +135,21 @@ fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     let ca_file = ready.ca_file.to_string_lossy().into_owned();
     world
         .run(&[
-            "init", "--vault", "prod", "--directory", "archive", "--proxy", &ready.proxy, "--ca-file", &ca_file, "--credential",
-            "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id,
+            "init",
+            "--vault",
+            "prod",
+            "--directory",
+            "archive",
+            "--proxy",
+            &ready.proxy,
+            "--ca-file",
+            &ca_file,
+            "--credential",
+            "client-secret",
+            "--tenant-id",
+            &ready.tenant_id,
+            "--client-id",
+            &ready.client_id,
         ])
         .succeeded();
     world.run(&["snapshot"]).succeeded();
@@ -138,8 +176,21 @@ fn a_directory_that_cannot_be_written_loses_nothing() {
     let ca_file = ready.ca_file.to_string_lossy().into_owned();
     let init = |directory: &str| {
         world.run(&[
-            "init", "--vault", "prod", "--directory", directory, "--proxy", &ready.proxy, "--ca-file", &ca_file, "--credential",
-            "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id,
+            "init",
+            "--vault",
+            "prod",
+            "--directory",
+            directory,
+            "--proxy",
+            &ready.proxy,
+            "--ca-file",
+            &ca_file,
+            "--credential",
+            "client-secret",
+            "--tenant-id",
+            &ready.tenant_id,
+            "--client-id",
+            &ready.client_id,
         ])
     };
     // A device without room stands for a full disk: it exists everywhere and is never written to.
@@ -195,7 +246,11 @@ fn init_fills_in_a_settings_file_that_somebody_began() {
     let text = std::fs::read_to_string(world.path("akv-archiver.toml")).unwrap();
     assert!(text.starts_with("# ours\n") && text.contains("verifiers = [\"akv-archiver/"), "{text}");
     world.run(&["init"]).succeeded();
-    assert_eq!(std::fs::read_to_string(world.path("akv-archiver.toml")).unwrap(), text, "a second init changes nothing");
+    assert_eq!(
+        std::fs::read_to_string(world.path("akv-archiver.toml")).unwrap(),
+        text,
+        "a second init changes nothing"
+    );
     world.run(&["snapshot"]).succeeded();
     world.run(&["verify"]).succeeded();
 }

@@ -7,7 +7,12 @@ use crate::support::world::World;
 
 /// Whether the tools are here. Where they must be (`CI`), their absence is a failure.
 fn tools_are_here() -> bool {
-    let missing: Vec<&str> = ["age", "zstd", "tar"].into_iter().filter(|tool| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()).collect();
+    let missing: Vec<&str> = ["age", "zstd", "tar"]
+        .into_iter()
+        .filter(|tool| {
+            Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+        })
+        .collect();
     if missing.is_empty() {
         return true;
     }
@@ -18,7 +23,12 @@ fn tools_are_here() -> bool {
 
 /// `age -d | zstd -d | tar x` in a folder.
 fn open_with_tools(sealed: &Path, identity: &Path, folder: &Path) {
-    let script = format!("age -d -i '{}' '{}' | zstd -d | tar x -C '{}'", identity.display(), sealed.display(), folder.display());
+    let script = format!(
+        "age -d -i '{}' '{}' | zstd -d | tar x -C '{}'",
+        identity.display(),
+        sealed.display(),
+        folder.display()
+    );
     let status = Command::new("bash").args(["-o", "pipefail", "-c", &script]).status().unwrap();
     assert!(status.success());
 }
@@ -26,7 +36,8 @@ fn open_with_tools(sealed: &Path, identity: &Path, folder: &Path) {
 /// The same with three libraries, so that this is tried wherever the suite runs.
 fn open_with_libraries(sealed: &Path, identity: &Path, folder: &Path) {
     let text = std::fs::read_to_string(identity).unwrap();
-    let key: age::x25519::Identity = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY")).unwrap().parse().unwrap();
+    let key: age::x25519::Identity =
+        text.lines().find(|line| line.starts_with("AGE-SECRET-KEY")).unwrap().parse().unwrap();
     let packed = age::decrypt(&key, &std::fs::read(sealed).unwrap()).unwrap();
     let tar = zstd::stream::decode_all(packed.as_slice()).unwrap();
     tar::Archive::new(tar.as_slice()).unpack(folder).unwrap();

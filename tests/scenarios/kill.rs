@@ -10,7 +10,12 @@ use crate::support::world::{SEED, World};
 fn killed_at(world: &World, n: u64, when: When) -> bool {
     let before = world.azure.requests().len();
     world.azure.fault(Rule::new(Action::Stall(when)).window(n, 1)).unwrap();
-    let mut child = world.command(&["snapshot"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = world
+        .command(&["snapshot"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     let reached = loop {
         if world.azure.requests().iter().skip(before).any(|request| request.fault.is_some()) {
@@ -78,5 +83,9 @@ fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
     assert_eq!(report["objects"]["captured"], 2, "{report:#}");
     assert_eq!(report["objects"]["gaps"], 5, "{report:#}");
     let (_, next) = world.json(&["snapshot"]);
-    assert_eq!((&next["status"], &next["objects"]["captured"], &next["objects"]["reused"]), (&"complete".into(), &5.into(), &2.into()), "{next:#}");
+    assert_eq!(
+        (&next["status"], &next["objects"]["captured"], &next["objects"]["reused"]),
+        (&"complete".into(), &5.into(), &2.into()),
+        "{next:#}"
+    );
 }

@@ -30,7 +30,9 @@ fn everything_is_rebuilt_in_another_vault_of_the_same_subscription_and_geography
         assert_eq!(step["differences"], serde_json::json!([]), "{step:#}");
     }
     let stranger = world.stranger();
-    let key = |vault: &str| stranger.vault("GET", &format!("{vault}.vault.azure.net/keys/tde-protector"), "").1["key"]["n"].clone();
+    let key = |vault: &str| {
+        stranger.vault("GET", &format!("{vault}.vault.azure.net/keys/tde-protector"), "").1["key"]["n"].clone()
+    };
     assert_eq!(key("prod"), key("spare"));
     let (_, again) = world.json(&["restore", "plan", "--all", "--to", "https://spare.vault.azure.net"]);
     assert!(again["steps"].as_array().unwrap().iter().all(|step| step["action"] == "nothing"), "{again:#}");
@@ -68,7 +70,8 @@ fn a_soft_deleted_object_that_is_not_the_captured_one_is_refused() {
     let stranger = world.stranger();
     // An older object of that name lies in the spare vault's bin.
     stranger.vault("PUT", "spare.vault.azure.net/keys/signing", r#"{"key":{"kty":"oct"}}"#);
-    let (status, _) = stranger.vault("POST", "spare.vault.azure.net/keys/signing/create", r#"{"kty":"EC","crv":"P-256"}"#);
+    let (status, _) =
+        stranger.vault("POST", "spare.vault.azure.net/keys/signing/create", r#"{"kty":"EC","crv":"P-256"}"#);
     assert_eq!(status, 200);
     stranger.vault("DELETE", "spare.vault.azure.net/keys/signing", "");
     world.azure.advance(std::time::Duration::from_secs(10));
@@ -108,7 +111,8 @@ fn without_an_identity_nothing_opens() {
     let ran = world.run(&["restore", "plan", "key/signing"]);
     assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(ran.stderr.contains("identity.txt"), "{ran:#?}");
-    world.edit_settings(|text| text.lines().filter(|line| !line.starts_with("identity")).collect::<Vec<_>>().join("\n"));
+    world
+        .edit_settings(|text| text.lines().filter(|line| !line.starts_with("identity")).collect::<Vec<_>>().join("\n"));
     let ran = world.run(&["restore", "plan", "key/signing"]).exited(14);
     assert!(ran.stderr.contains("archive.identity"), "{ran:#?}");
     world.run(&["snapshot"]).succeeded();

@@ -71,7 +71,8 @@ fn a_rotated_key_is_taken_again_and_its_history_shows_both() {
     assert_eq!(second["objects"]["captured"], 1, "{second:#}");
     let (code, history) = world.json(&["history", "key/signing"]);
     assert_eq!(code, 0);
-    let versions: Vec<u64> = history["captures"].as_array().unwrap().iter().map(|c| c["versions"].as_u64().unwrap()).collect();
+    let versions: Vec<u64> =
+        history["captures"].as_array().unwrap().iter().map(|c| c["versions"].as_u64().unwrap()).collect();
     assert_eq!(versions, [2, 1]);
     let (_, list) = world.json(&["list"]);
     assert_eq!(list["objects"].as_array().unwrap().iter().filter(|o| o["state"] == "live").count(), 7);
@@ -123,7 +124,9 @@ fn no_secret_leaves_a_sealed_capture() {
     let seed = SEED.replace(r#"name = "app", count = 3"#, &format!(r#"name = "app", count = 3, value = "{CANARY}""#));
     let world = World::new(&seed);
     let mut seen = world.init("prod", "vaults").succeeded().stdout;
-    for arguments in [&["-vv", "snapshot"][..], &["-vv", "verify"], &["list"], &["-vv", "restore", "plan", "secret/app-0000"]] {
+    for arguments in
+        [&["-vv", "snapshot"][..], &["-vv", "verify"], &["list"], &["-vv", "restore", "plan", "secret/app-0000"]]
+    {
         let ran = world.run(arguments);
         seen.push_str(&ran.stdout);
         seen.push_str(&ran.stderr);
@@ -135,6 +138,12 @@ fn no_secret_leaves_a_sealed_capture() {
     for secret in [CANARY, identity, signer.trim(), client_secret, "eyJ"] {
         assert!(!seen.contains(secret), "{secret:.12} was printed");
     }
-    let gets = world.azure.requests().iter().filter(|r| r.method == "GET" && r.path.starts_with("/secrets/app-")).filter(|r| !r.path.contains("/versions")).count();
+    let gets = world
+        .azure
+        .requests()
+        .iter()
+        .filter(|r| r.method == "GET" && r.path.starts_with("/secrets/app-"))
+        .filter(|r| !r.path.contains("/versions"))
+        .count();
     assert_eq!(gets, 0, "a secret was read");
 }

@@ -29,7 +29,10 @@ fn an_unlocked_policy_is_archived_into_and_reported() {
     assert!(snapshot["warnings"][0].as_str().unwrap().contains("not locked"), "{snapshot:#}");
     let (code, verified) = world.json(&["verify"]);
     assert_eq!((code, &verified["status"]), (21, &"noncompliant".into()));
-    assert!(verified["findings"].as_array().unwrap().iter().all(|finding| finding["code"] == "unlocked"), "{verified:#}");
+    assert!(
+        verified["findings"].as_array().unwrap().iter().all(|finding| finding["code"] == "unlocked"),
+        "{verified:#}"
+    );
 }
 
 #[test]
@@ -60,7 +63,8 @@ fn what_was_written_over_is_reported_and_the_oldest_version_still_restores() {
     }
     let (code, verified) = world.json(&["verify"]);
     assert_eq!(code, 20, "{verified:#}");
-    let codes: Vec<&str> = verified["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        verified["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["extra-version"; 4], "{verified:#}");
     let (code, plan) = world.json(&["restore", "plan", "secret/app-0001", "--to", "https://spare.vault.azure.net"]);
     assert_eq!((code, &plan["steps"][0]["action"]), (0, &"restore".into()), "{plan:#}");

@@ -70,7 +70,8 @@ impl World {
     /// A world seeded with `seed`.
     pub(crate) fn new(seed: &str) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = Arc::new(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+        let runtime =
+            Arc::new(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
         let seed = Seed::parse(seed).unwrap();
         let options = Options { ca_directory: Some(folder.path().to_owned()), ..Options::default() };
         let azure = Emulator::start(seed, options).unwrap();
@@ -90,8 +91,21 @@ impl World {
         let container = format!("https://archive.blob.core.windows.net/{container}");
         let ca_file = ready.ca_file.to_string_lossy().into_owned();
         self.run(&[
-            "init", "--vault", vault, "--container", &container, "--proxy", &ready.proxy, "--ca-file", &ca_file,
-            "--credential", "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id,
+            "init",
+            "--vault",
+            vault,
+            "--container",
+            &container,
+            "--proxy",
+            &ready.proxy,
+            "--ca-file",
+            &ca_file,
+            "--credential",
+            "client-secret",
+            "--tenant-id",
+            &ready.tenant_id,
+            "--client-id",
+            &ready.client_id,
         ])
     }
 
@@ -136,7 +150,14 @@ impl World {
     /// Somebody else's client of the emulated Azure: a plain HTTP client with a token of the default principal.
     pub(crate) fn stranger(&self) -> Stranger {
         let ready = self.azure.ready();
-        Stranger::new(self.runtime.clone(), &ready.proxy, &ready.ca_file, &ready.tenant_id, &ready.client_id, &ready.client_secret)
+        Stranger::new(
+            self.runtime.clone(),
+            &ready.proxy,
+            &ready.ca_file,
+            &ready.tenant_id,
+            &ready.client_id,
+            &ready.client_secret,
+        )
     }
 }
 
@@ -174,7 +195,14 @@ pub(crate) struct Stranger {
 }
 
 impl Stranger {
-    fn new(runtime: Arc<Runtime>, proxy: &str, ca: &Path, tenant: &str, client_id: &str, client_secret: &str) -> Stranger {
+    fn new(
+        runtime: Arc<Runtime>,
+        proxy: &str,
+        ca: &Path,
+        tenant: &str,
+        client_id: &str,
+        client_secret: &str,
+    ) -> Stranger {
         let pem = std::fs::read(ca).unwrap();
         let client = reqwest::Client::builder()
             .proxy(reqwest::Proxy::all(proxy).unwrap())
@@ -186,11 +214,20 @@ impl Stranger {
     }
 
     /// Sends a request with a token for `scope` and returns status and body.
-    pub(crate) fn send(&self, scope: &str, method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, Vec<u8>) {
+    pub(crate) fn send(
+        &self,
+        scope: &str,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (u16, Vec<u8>) {
         self.runtime.block_on(async {
             let form = format!(
                 "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
-                self.client_id, self.client_secret, scope.replace(':', "%3A").replace('/', "%2F")
+                self.client_id,
+                self.client_secret,
+                scope.replace(':', "%3A").replace('/', "%2F")
             );
             let answer = self
                 .client
@@ -216,7 +253,8 @@ impl Stranger {
     pub(crate) fn vault(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let url = format!("https://{path}{}api-version=7.6", if path.contains('?') { "&" } else { "?" });
         let headers = [("content-type", "application/json")];
-        let (status, body) = self.send("https://vault.azure.net/.default", method, &url, &headers, body.as_bytes().to_vec());
+        let (status, body) =
+            self.send("https://vault.azure.net/.default", method, &url, &headers, body.as_bytes().to_vec());
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 

@@ -39,8 +39,6 @@ pub(in crate::azure) enum Deed {
     Restore,
     /// Recover.
     Recover,
-    /// Purge.
-    Purge,
 }
 
 impl Deed {
@@ -55,7 +53,6 @@ impl Deed {
             Deed::BackUp => "back up",
             Deed::Restore => "restore a",
             Deed::Recover => "recover deleted",
-            Deed::Purge => "purge deleted",
         }
     }
 
@@ -68,14 +65,12 @@ impl Deed {
             Deed::BackUp => "backup",
             Deed::Restore => "restore",
             Deed::Recover => "recover",
-            Deed::Purge => "purge",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
             Deed::Restore | Deed::Recover => "policies/roles/restore-operator.json",
-            Deed::Purge => "policies/roles/purge-operator.json",
             _ => "policies/roles/snapshot-reader.json",
         }
     }
@@ -89,7 +84,6 @@ impl Asked<'_> {
             Deed::BackUp => "backup/action",
             Deed::Restore => "restore/action",
             Deed::Recover => "recover/action",
-            Deed::Purge => "purge/action",
             // Listing and looking at secrets without reading a value.
             _ if self.kind == Kind::Secret => "readMetadata/action",
             _ => "read",

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::verify::{self, Status};
 
 /// Lists objects or snapshots.
-pub async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Result<ExitCode> {
+pub(crate) async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Result<ExitCode> {
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
     let asked = arguments.vaults.iter().map(|text| assembly.vault_uri(text)).collect::<Result<Vec<VaultUri>>>()?;
@@ -39,7 +39,7 @@ pub async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Re
 }
 
 /// Lists the captures of one object.
-pub async fn history(assembly: &Assembly, console: &Console, arguments: History) -> Result<ExitCode> {
+pub(crate) async fn history(assembly: &Assembly, console: &Console, arguments: History) -> Result<ExitCode> {
     let object = object(&arguments.object)?;
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
@@ -51,7 +51,7 @@ pub async fn history(assembly: &Assembly, console: &Console, arguments: History)
 }
 
 /// Verifies the archive.
-pub async fn verify(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
+pub(crate) async fn verify(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
     let archive = assembly.archive()?;
     if archive.verifiers().is_empty() {
         // Says the same as opening the archive does, and before anything is sent.

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::vault;
 
 /// Runs every check. The exit code is that of the first that failed.
-pub async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
+pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
     let bar = Bar::new("doctor");
     bar.stage("checking", None);
     let mut checks = keys(assembly);

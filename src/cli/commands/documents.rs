@@ -8,7 +8,7 @@ use crate::cli::{command, files};
 use crate::error::{Error, Result};
 
 /// Prints a completion script.
-pub fn completions(console: &Console, shell: clap_complete::Shell) -> Result<ExitCode> {
+pub(crate) fn completions(console: &Console, shell: clap_complete::Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "akv-archiver", &mut script);
     console.bytes(&script);
@@ -16,7 +16,7 @@ pub fn completions(console: &Console, shell: clap_complete::Shell) -> Result<Exi
 }
 
 /// Prints the main manual page, or writes one page per command into a folder.
-pub fn man(console: &Console, folder: Option<&Path>) -> Result<ExitCode> {
+pub(crate) fn man(console: &Console, folder: Option<&Path>) -> Result<ExitCode> {
     let command = command();
     let Some(folder) = folder else {
         console.bytes(&page(command)?);

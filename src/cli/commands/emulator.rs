@@ -10,7 +10,7 @@ use crate::emulator;
 use crate::error::Result;
 
 /// Runs the emulator.
-pub async fn run(console: &Console, arguments: Emulator) -> Result<ExitCode> {
+pub(crate) async fn run(console: &Console, arguments: Emulator) -> Result<ExitCode> {
     let ready_file = arguments.ready_file.as_deref();
     let ran = emulator::run(&arguments.seed, arguments.state, ready_file, |ready| match console.output() {
         // Secrets are in the ready file, which only its owner can read, and never on a screen.

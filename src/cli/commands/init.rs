@@ -34,7 +34,7 @@ struct Made {
 }
 
 /// Initialises.
-pub async fn run(config: Option<&Path>, console: &Console, arguments: Init) -> Result<ExitCode> {
+pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Init) -> Result<ExitCode> {
     let folder = working_directory()?;
     let file = folder.join(config.unwrap_or(Path::new(FILE_NAME)));
     let fresh = !file.exists();

@@ -26,7 +26,7 @@ use crate::progress::Stop;
 use crate::seal::Identities;
 
 /// Runs a command.
-pub async fn run(cli: Cli, console: &Console, stop: &'static Stop) -> Result<ExitCode> {
+pub(crate) async fn run(cli: Cli, console: &Console, stop: &'static Stop) -> Result<ExitCode> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Init(arguments) => init::run(config, console, arguments).await,
@@ -49,13 +49,13 @@ pub async fn run(cli: Cli, console: &Console, stop: &'static Stop) -> Result<Exi
 }
 
 /// The process environment. A variable that is not text cannot be a setting of ours.
-pub fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let text = |value: std::ffi::OsString| value.into_string().ok();
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 /// The working directory.
-pub fn working_directory() -> Result<std::path::PathBuf> {
+pub(crate) fn working_directory() -> Result<std::path::PathBuf> {
     std::env::current_dir().map_err(|error| Error::usage(format!("the working directory is gone: {error}")))
 }
 

@@ -19,7 +19,7 @@ use crate::vault;
 const PLAN_MAX: u64 = 256 * 1024 * 1024;
 
 /// Runs a `restore` command.
-pub async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
+pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
         Restore::Plan(arguments) => plan(assembly, console, arguments).await,
         Restore::Apply(arguments) => carry_out(assembly, console, arguments).await,

@@ -20,7 +20,7 @@ const STORAGE: &str = "https://storage.azure.com";
 const CONTAINER: &str = "https://archive.blob.core.windows.net/vaults";
 
 /// Plays the demo.
-pub async fn run(console: &Console, arguments: Demo) -> Result<ExitCode> {
+pub(crate) async fn run(console: &Console, arguments: Demo) -> Result<ExitCode> {
     let folder = folder(arguments.dir.as_deref())?;
     let seed = Seed::parse(SEED).context("the demo's seed")?;
     let options = Options { ca_directory: Some(folder.clone()), ..Options::default() };

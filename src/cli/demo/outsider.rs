@@ -4,14 +4,14 @@ use crate::emulator::{Credential, Ready};
 use crate::error::{Context, Error, Kind, Result};
 
 /// A plain HTTP client of the emulated Azure.
-pub struct Outsider {
+pub(crate) struct Outsider {
     client: reqwest::Client,
     tenant_id: String,
 }
 
 impl Outsider {
     /// A client that trusts the emulator.
-    pub fn new(ready: &Ready) -> Result<Self> {
+    pub(crate) fn new(ready: &Ready) -> Result<Self> {
         let failed = |error: reqwest::Error| Error::internal(format!("couldn't make an HTTP client: {error}"));
         let pem = std::fs::read(&ready.ca_file)
             .map_err(|error| Error::internal(format!("{}: {error}", ready.ca_file.display())))?;
@@ -22,7 +22,7 @@ impl Outsider {
     }
 
     /// Sends one request as `who`, with a token for `audience`; returns the status and, for a refusal, its code.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         who: &Credential,
         audience: &str,

@@ -44,6 +44,7 @@ fn live(kind: Kind, name: &str) -> Line {
         state: State::Live,
         fingerprint: fingerprint(&object),
         current: Some("585696e25b1742c28337ed0ff1e85ee1".to_owned()),
+        versions_fingerprint: Some(sealed),
         versions: Some(3),
         enabled: Some(true),
         expires: None,
@@ -75,7 +76,7 @@ fn reused(mut line: Line) -> Line {
 
 fn gap(line: Line) -> Line {
     let gap = Gap { code: "denied".to_owned(), detail: "secrets/backup/action is missing".to_owned() };
-    Line { capture: None, gap: Some(gap), versions: None, ..line }
+    Line { capture: None, gap: Some(gap), versions: None, versions_fingerprint: None, ..line }
 }
 
 fn state(line: Line, state: State) -> Line {
@@ -105,6 +106,7 @@ fn manifest(lines: Vec<Line>) -> Manifest {
         finished: time(4),
         tool: "akv-archiver 0.1.0".to_owned(),
         status: if counts.gaps == 0 { Status::Complete } else { Status::Partial },
+        full_at: Some(time(0)),
         policy_sha256: Digest::of(b"{}"),
         counts,
         gaps: Vec::new(),

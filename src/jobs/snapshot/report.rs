@@ -1,0 +1,100 @@
+//! What a snapshot did, as a value that the command line prints.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// What a snapshot did. Its JSON form is a contract (`docs/JSON.md`).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The vault's address.
+    pub vault: String,
+    /// `complete`, `partial` or `failed`.
+    pub status: Outcome,
+    /// The sequence number of the log entry; absent when nothing was committed.
+    pub sequence: Option<u64>,
+    /// How many of what.
+    pub objects: Objects,
+    /// What could not be taken, by object.
+    pub gaps: Vec<ReportedGap>,
+    /// HTTP requests to the vault.
+    pub requests: u64,
+    /// Of these, how many were answered 429.
+    pub throttled: u64,
+    /// Seconds from start to commit.
+    pub seconds: f64,
+    /// What a person should look at, though the snapshot stands.
+    pub warnings: Vec<String>,
+    /// Whether a signal cut it short.
+    pub interrupted: bool,
+    /// Why it failed, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// The report of a run that committed nothing.
+    pub fn failed(vault: &str, error: &Error) -> Self {
+        Report {
+            vault: vault.to_owned(),
+            status: Outcome::Failed,
+            sequence: None,
+            objects: Objects::default(),
+            gaps: Vec::new(),
+            requests: 0,
+            throttled: 0,
+            seconds: 0.0,
+            warnings: Vec::new(),
+            interrupted: false,
+            error: Some(error.to_string()),
+        }
+    }
+}
+
+/// How a snapshot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Everything that was seen has a capture.
+    Complete,
+    /// Some has none; the manifest says what.
+    Partial,
+    /// Nothing was committed.
+    Failed,
+}
+
+/// Counts of a snapshot: `seen = captured + reused + gaps`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Objects {
+    /// Live objects.
+    pub seen: u64,
+    /// Taken in this run.
+    pub captured: u64,
+    /// Unchanged.
+    pub reused: u64,
+    /// Without a capture.
+    pub gaps: u64,
+}
+
+/// A gap and whose it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportedGap {
+    /// `KIND/NAME`; absent for a gap of the vault as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// A stable code.
+    pub code: String,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// Counts of a set of gaps by code, for a line of text.
+pub fn gap_codes(gaps: &[ReportedGap]) -> BTreeMap<&str, usize> {
+    let mut codes = BTreeMap::new();
+    for gap in gaps {
+        *codes.entry(gap.code.as_str()).or_default() += 1;
+    }
+    codes
+}
