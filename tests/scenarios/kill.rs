@@ -65,10 +65,14 @@ fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
 fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
     let world = World::with_archive();
     // The second backup hangs until the signal has been sent; what is in flight is finished, the rest is left.
-    world.edit_settings(|text| format!("{text}\n[capture]\nmax_in_flight = 1\n"));
     world.azure.fault(Rule::new(Action::DelayMs(1500)).path("/backup").window(1, 1)).unwrap();
     let before = world.azure.requests().len();
-    let child = world.command(&["snapshot", "--output", "json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let child = world
+        .command(&["snapshot", "--output", "json"])
+        .env("AKV_ARCHIVER__CAPTURE__MAX_IN_FLIGHT", "1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     while !world.azure.requests().iter().skip(before).any(|request| request.fault.is_some()) {
         assert!(Instant::now() < patience, "the snapshot never reached the second backup");

@@ -16,7 +16,12 @@ use crate::progress::Stop;
 use crate::vault;
 
 /// Takes snapshots of the chosen vaults.
-pub(crate) async fn run(assembly: &Assembly, console: &Console, stop: &'static Stop, arguments: Snapshot) -> Result<ExitCode> {
+pub(crate) async fn run(
+    assembly: &Assembly,
+    console: &Console,
+    stop: &'static Stop,
+    arguments: Snapshot,
+) -> Result<ExitCode> {
     assembly.settings.check_snapshot()?;
     for warning in assembly.settings.warnings() {
         console.complain(&format!("warning: {warning}"));
