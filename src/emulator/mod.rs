@@ -30,6 +30,7 @@ mod tokens;
 pub mod blob;
 pub mod faults;
 pub mod journal;
+pub mod outsider;
 pub mod regions;
 pub mod seed;
 pub mod vault;

@@ -289,7 +289,10 @@ fn free(wanted: &Wanted, slots: &BTreeMap<Object, Slot>, route: &Route) -> Verdi
     let count = source.versions.len();
     let days = route.target_facts.as_ref().map(|facts| facts.soft_delete.retention_days);
     let cost = days.map_or_else(String::new, |days| format!("; deleting it again would hold the name for {days} days"));
-    verdict(Action::Restore, format!("the name is free: {count} versions, newest {newest}{cost}"))
+    verdict(
+        Action::Restore,
+        format!("the name is free: {count} {}, newest {newest}{cost}", if count == 1 { "version" } else { "versions" }),
+    )
 }
 
 /// Whether a blob from the one vault opens in the other: same cloud, subscription and geography, and an HSM for HSM keys.

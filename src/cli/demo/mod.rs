@@ -1,18 +1,16 @@
 //! `demo`: the main job end to end on an embedded Azure. Every step runs this very program, with the command that is
 //! shown, so that nothing is played that a user could not do.
 
-mod outsider;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::args::Demo;
 use crate::cli::console::Console;
+use crate::emulator::outsider::Outsider;
 use crate::emulator::seed::Seed;
 use crate::emulator::{Credential, Emulator, Options, Ready};
 use crate::error::{Context, Error, Kind, Result};
-use outsider::Outsider;
 
 const SEED: &str = include_str!("seed.toml");
 const VAULT: &str = "https://vault.azure.net";
@@ -85,6 +83,8 @@ impl Play<'_> {
         self.step("1. Create the archive. The job's identity can list and back up, and add blobs; no more");
         let ca_file = self.ready.ca_file.to_string_lossy();
         let job = self.principal("nightly-job")?;
+        // The security team's key, which is kept elsewhere: whoever loses the only identity loses the archive.
+        let team = crate::seal::generate(chrono::DateTime::UNIX_EPOCH).recipient;
         self.run(&[
             "init",
             "--vault",
@@ -101,6 +101,8 @@ impl Play<'_> {
             &self.ready.tenant_id,
             "--client-id",
             &job.client_id,
+            "--recipient",
+            &team,
         ])
         .await?;
         self.operators_settings()?;

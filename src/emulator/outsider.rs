@@ -1,17 +1,18 @@
-//! Somebody else's client: whoever deletes the key, and whoever attacks the archive. Plain HTTP, none of our doors.
+//! A client that is not the archiver: plain HTTP against the emulated Azure, for whoever plays the accident and the
+//! attacker. None of the archiver's doors.
 
-use crate::emulator::{Credential, Ready};
+use super::run::{Credential, Ready};
 use crate::error::{Context, Error, Kind, Result};
 
 /// A plain HTTP client of the emulated Azure.
-pub(crate) struct Outsider {
+pub struct Outsider {
     client: reqwest::Client,
     tenant_id: String,
 }
 
 impl Outsider {
     /// A client that trusts the emulator.
-    pub(crate) fn new(ready: &Ready) -> Result<Self> {
+    pub fn new(ready: &Ready) -> Result<Self> {
         let failed = |error: reqwest::Error| Error::internal(format!("couldn't make an HTTP client: {error}"));
         let pem = std::fs::read(&ready.ca_file)
             .map_err(|error| Error::internal(format!("{}: {error}", ready.ca_file.display())))?;
@@ -22,7 +23,7 @@ impl Outsider {
     }
 
     /// Sends one request as `who`, with a token for `audience`; returns the status and, for a refusal, its code.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         who: &Credential,
         audience: &str,
