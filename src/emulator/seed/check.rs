@@ -143,9 +143,10 @@ fn container(container: &Container) -> Result<()> {
         "a container's name has 3 to 63 lower case letters, digits and single hyphens between them",
     )?;
     match (container.worm, container.days) {
-        (Worm::None, None) => require(!container.locked, "locked needs a worm mechanism"),
         (Worm::None, Some(_)) => Err(Error::usage("days needs a worm mechanism")),
-        (_, None) => Err(Error::usage("a worm mechanism needs days")),
+        (Worm::ContainerLevel, None) => Err(Error::usage("container-level needs days")),
+        // Version-level without a default policy is legitimate: versions may have policies of their own.
+        (Worm::None | Worm::VersionLevel, None) => require(!container.locked, "locked needs days"),
         (_, Some(days)) => require((1..=146_000).contains(&days), "days must be 1 to 146000"),
     }
 }
@@ -214,8 +215,9 @@ mod tests {
                 objects("{ kind = \"secret\", name = \"a\", count = 2 }, { kind = \"secret\", name = \"a-0001\" }"),
                 "two of secret \"a-0001\"",
             ),
-            (container("worm = \"version-level\""), "container \"vaults\": a worm mechanism needs days"),
-            (container("locked = true"), "locked needs a worm mechanism"),
+            (container("worm = \"container-level\""), "container \"vaults\": container-level needs days"),
+            (container("worm = \"version-level\", locked = true"), "locked needs days"),
+            (container("days = 1"), "days needs a worm mechanism"),
             (container("worm = \"container-level\", days = 146001"), "days must be 1 to 146000"),
             ("[[principal]]\nname = \"default\"\nactions = []\n".into(), "is not \"default\""),
         ] {
