@@ -42,7 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "azure_security_keyvault_secrets", "azure_storage_blob",
     ]),
     // The demo plays people who do not use this program.
-    ("azure, cli", &["reqwest"]),
+    ("azure, emulator", &["reqwest"]),
     ("seal", &["age"]),
     ("format", &["tar", "zstd"]),
     ("seal, store", &["rustix"]),
