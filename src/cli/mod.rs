@@ -11,6 +11,7 @@ mod logging;
 mod progress;
 mod prompt;
 mod render;
+mod signals;
 mod table;
 
 use std::ffi::OsString;
@@ -20,22 +21,15 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::error::{Error, Kind};
-use crate::progress::Stop;
 use args::{Cli, Output};
 use console::Console;
 
-/// Asked by SIGINT and SIGTERM; looked at by jobs between steps.
-static STOP: Stop = Stop::new();
-
 /// Runs the program with the given arguments, the program's name first.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let wants_json = wants_json(&arguments);
     let cli = match Cli::try_parse_from(without_separator(arguments)) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are errors to clap, and successes to a shell.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
-        }
+        Err(error) => return unparsed(&error, wants_json),
     };
     logging::start(cli.verbose);
     let console = Console::new(cli.output);
@@ -43,10 +37,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&console, &Error::internal(format!("couldn't start: {error}"))),
     };
-    let outcome = runtime.block_on(async {
-        stop_on_signals();
-        commands::run(cli, &console, &STOP).await
-    });
+    let outcome = runtime.block_on(commands::run(cli, &console));
     // Threads that still wait for the network must not hold up the end of the program.
     runtime.shutdown_background();
     match outcome {
@@ -71,23 +62,26 @@ fn without_separator(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-fn stop_on_signals() {
-    tokio::spawn(async {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if STOP.asked() {
-                // Asked twice: somebody is in a hurry. Nothing is lost, only what was in flight is not committed.
-                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
-            }
-            STOP.ask();
-        }
-    });
+/// Whether the arguments ask for JSON, as far as that can be told of arguments that may be wrong.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let one = arguments.iter().any(|argument| argument == "--output=json" || argument == "-ojson");
+    one || arguments
+        .windows(2)
+        .any(|pair| matches!(pair, [flag, value] if (flag == "--output" || flag == "-o") && value == "json"))
+}
+
+/// Reports a command line that cannot be parsed. Help and version are errors to clap, and successes to a shell.
+fn unparsed(error: &clap::Error, wants_json: bool) -> ExitCode {
+    if wants_json && error.use_stderr() {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        return fail(
+            &Console::new(Output::Json),
+            &Error::usage(message).hint("`akv-archiver --help` lists commands and options"),
+        );
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
 }
 
 /// Reports an error: a sentence and a hint for people, a document for machines.

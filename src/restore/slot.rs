@@ -78,8 +78,7 @@ pub async fn observe(vault: &dyn vault::Read, object: &Object) -> Result<Slot, v
     let mut pages = vault.list(Listing::Versions(object.clone()));
     while let Some(page) = pages.next().await {
         for item in page?.items {
-            add_item(&mut versions, &item);
-            managed |= item.get().contains("\"managed\":true");
+            managed |= add_item(&mut versions, &item);
         }
     }
     if !versions.is_empty() {

@@ -40,7 +40,7 @@ impl Source {
         let metadata = &capture.metadata;
         let mut versions = Versions::new();
         for raw in &metadata.versions {
-            add_item(&mut versions, raw);
+            let _ = add_item(&mut versions, raw);
         }
         let mut hsm = false;
         for bundle in &metadata.bundles {
@@ -68,18 +68,25 @@ pub fn newest(versions: &Versions) -> Option<(&String, &Version)> {
     versions.iter().max_by_key(|(_, version)| (version.attributes.created, version.attributes.updated))
 }
 
-/// Adds an item of a versions list.
-pub fn add_item(versions: &mut Versions, raw: &RawValue) {
+/// Adds an item of a versions list. Tells whether a certificate owns it.
+pub fn add_item(versions: &mut Versions, raw: &RawValue) -> bool {
     let item: Value = serde_json::from_str(raw.get()).unwrap_or_default();
     let id = item.get("kid").or_else(|| item.get("id")).and_then(Value::as_str).and_then(object_of_id);
     if let Some((_, Some(id))) = id {
         let version = Version {
             attributes: Attributes::of(&item),
-            tags: item.get("tags").map(Value::to_string).unwrap_or_default(),
+            tags: tags(&item),
             thumbprint: item.get("x5t").and_then(Value::as_str).map(str::to_owned),
         };
         versions.insert(id, version);
     }
+    item.get("managed").and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// Tags in canonical text. None and an empty set are the same: which one Azure sends varies.
+fn tags(item: &Value) -> String {
+    let tags = item.get("tags").filter(|tags| tags.as_object().is_some_and(|tags| !tags.is_empty()));
+    tags.map(Value::to_string).unwrap_or_default()
 }
 
 /// Adds a key bundle's thumbprint to its version. Tells whether the key is in an HSM.

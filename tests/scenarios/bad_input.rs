@@ -132,27 +132,7 @@ fn a_job_that_may_only_read_blobs_cannot_write_and_says_what_is_missing() {
 #[test]
 fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     let world = World::new(SEED);
-    let ready = world.azure.ready();
-    let ca_file = ready.ca_file.to_string_lossy().into_owned();
-    world
-        .run(&[
-            "init",
-            "--vault",
-            "prod",
-            "--directory",
-            "archive",
-            "--proxy",
-            &ready.proxy,
-            "--ca-file",
-            &ca_file,
-            "--credential",
-            "client-secret",
-            "--tenant-id",
-            &ready.tenant_id,
-            "--client-id",
-            &ready.client_id,
-        ])
-        .succeeded();
+    init_directory(&world, "archive").succeeded();
     world.run(&["snapshot"]).succeeded();
     let verified = world.run(&["verify"]).succeeded();
     assert!(verified.stdout.contains("store-unprotected"), "{verified:#?}");
@@ -170,40 +150,88 @@ fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     world.run(&["verify"]).succeeded();
 }
 
-#[test]
-fn a_directory_that_cannot_be_written_loses_nothing() {
-    let world = World::new(SEED);
+/// `init` for a local directory.
+fn init_directory(world: &World, directory: &str) -> crate::support::world::Ran {
     let ready = world.azure.ready();
     let ca_file = ready.ca_file.to_string_lossy().into_owned();
-    let init = |directory: &str| {
-        world.run(&[
-            "init",
-            "--vault",
-            "prod",
-            "--directory",
-            directory,
-            "--proxy",
-            &ready.proxy,
-            "--ca-file",
-            &ca_file,
-            "--credential",
-            "client-secret",
-            "--tenant-id",
-            &ready.tenant_id,
-            "--client-id",
-            &ready.client_id,
-        ])
-    };
-    // A device without room stands for a full disk: it exists everywhere and is never written to.
-    let ran = init("/dev/full/archive");
-    assert_ne!(ran.code, 0, "{ran:#?}");
+    world.run(&[
+        "init",
+        "--vault",
+        "prod",
+        "--directory",
+        directory,
+        "--proxy",
+        &ready.proxy,
+        "--ca-file",
+        &ca_file,
+        "--credential",
+        "client-secret",
+        "--tenant-id",
+        &ready.tenant_id,
+        "--client-id",
+        &ready.client_id,
+    ])
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_leaves_no_settings_and_no_keys() {
+    let world = World::new(SEED);
+    let ran = init_directory(&world, "/dev/null/archive");
+    assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(!world.path("akv-archiver.toml").exists() && !world.path("signer.key").exists(), "{ran:#?}");
-    init("archive").succeeded();
-    let again = init("archive").exited(2);
+    init_directory(&world, "archive").succeeded();
+    let again = init_directory(&world, "archive").exited(2);
     assert!(again.stderr.contains("is there already"), "{again:#?}");
     std::fs::remove_dir_all(world.path("archive")).unwrap();
     let ran = world.run(&["snapshot"]).exited(10);
     assert!(ran.stderr.contains("archive"), "{ran:#?}");
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_loses_nothing() {
+    // A file system of its own, in a mount namespace of its own; not every machine lets its users make one.
+    let alone = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+        command
+    };
+    if !alone("mount -t tmpfs tmpfs /mnt").status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a file system");
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    }
+    let world = World::new(SEED);
+    init_directory(&world, "archive").succeeded();
+    world.run(&["snapshot"]).succeeded();
+    let before = world.run(&["verify"]).succeeded().stdout;
+    // The same archive on a disk with room for some captures of the next run, and no more.
+    let script = "mkdir disk && mount -t tmpfs -o size=1m tmpfs disk && cp -a archive disk && mount --bind disk/archive archive \
+         && { cat /dev/zero >disk/filler 2>/dev/null; truncate -s -20480 disk/filler; \"$PROGRAM\" snapshot; code=$?; } \
+         && cp -a archive after && exit $code";
+    world.stranger().vault("PUT", "prod.vault.azure.net/secrets/app-0000", r#"{"value":"changed"}"#);
+    for n in 0..12 {
+        let (status, _) =
+            world.stranger().vault("PUT", &format!("prod.vault.azure.net/secrets/new-{n}"), r#"{"value":"v"}"#);
+        assert_eq!(status, 200);
+    }
+    world.azure.advance(std::time::Duration::from_secs(5));
+    let output = alone(script)
+        .current_dir(world.folder.path())
+        .env("PROGRAM", env!("CARGO_BIN_EXE_akv-archiver"))
+        .env("AZURE_CLIENT_SECRET", &world.azure.ready().client_secret)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(13), "{stderr}");
+    assert!(stderr.contains("full") && stderr.contains("hint:"), "{stderr}");
+    // What the full disk held verifies as before, but for captures that nothing refers to; then the run goes through.
+    std::fs::remove_dir_all(world.path("archive")).unwrap();
+    std::fs::rename(world.path("after"), world.path("archive")).unwrap();
+    let (code, verified) = world.json(&["verify"]);
+    assert_eq!(code, 0, "{verified:#} before: {before}");
+    assert!(verified["findings"].as_array().unwrap().iter().all(|f| f["severity"] == "note"), "{verified:#}");
+    world.run(&["snapshot"]).succeeded();
+    world.run(&["verify"]).succeeded();
 }
 
 #[test]
@@ -226,8 +254,26 @@ fn errors_are_documents_for_machines() {
     assert_eq!((code, &error["error"]["kind"]), (10, &"not-found".into()), "{error:#}");
     let (code, error) = world.json(&["history", "nonsense"]);
     assert_eq!((code, &error["error"]["kind"]), (2, &"usage".into()), "{error:#}");
+    let (code, error) = world.json(&["no-such-command"]);
+    assert_eq!((code, &error["error"]["kind"]), (2, &"usage".into()), "{error:#}");
     world.run(&["no-such-command"]).exited(2);
     world.run(&["--help"]).succeeded();
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let world = World::new(SEED);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = world.run(&["completions", shell]).succeeded().stdout;
+        assert!(script.contains("snapshot") && script.contains("restore"), "{shell}");
+    }
+    let (_, page) = world.json(&["man"]);
+    assert!(page["page"].as_str().unwrap().contains("akv\\-archiver"), "{page:#}");
+    world.run(&["man", "--out", "pages"]).succeeded();
+    for name in ["akv-archiver", "akv-archiver-snapshot", "akv-archiver-restore-plan", "akv-archiver-emulator"] {
+        let page = std::fs::read_to_string(world.path("pages").join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}");
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
+
+use crate::cli::args::Output;
 use crate::cli::console::Console;
 use crate::cli::{command, files};
 use crate::error::{Error, Result};
@@ -11,7 +14,7 @@ use crate::error::{Error, Result};
 pub(crate) fn completions(console: &Console, shell: clap_complete::Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "akv-archiver", &mut script);
-    console.bytes(&script);
+    print(console, "script", &script);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -19,14 +22,22 @@ pub(crate) fn completions(console: &Console, shell: clap_complete::Shell) -> Res
 pub(crate) fn man(console: &Console, folder: Option<&Path>) -> Result<ExitCode> {
     let command = command();
     let Some(folder) = folder else {
-        console.bytes(&page(command)?);
+        print(console, "page", &page(command)?);
         return Ok(ExitCode::SUCCESS);
     };
     std::fs::create_dir_all(folder)
         .map_err(|error| Error::usage(format!("couldn't create {}: {error}", folder.display())))?;
     write_pages(command, "akv-archiver", folder)?;
-    console.say(&format!("Manual pages are in {}.", folder.display()));
+    console.result(&json!({"folder": folder}), || format!("Manual pages are in {}.", folder.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A document as it is, or as the one member of a JSON document.
+fn print(console: &Console, name: &str, document: &[u8]) {
+    match console.output() {
+        Output::Text => console.bytes(document),
+        Output::Json => console.document(&json!({name: String::from_utf8_lossy(document)})),
+    }
 }
 
 fn write_pages(command: clap::Command, name: &str, folder: &Path) -> Result<()> {

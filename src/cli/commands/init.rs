@@ -67,6 +67,11 @@ pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Ini
         "signer": made.signer,
     });
     console.result(&document, || told(&assembly, &file, &archive.archive_id.to_string(), created, &made));
+    if !created && made.signer.is_some() {
+        console.complain(
+            "warning: the archive was there already and the signer is new: whoever pins another verifier will not believe it",
+        );
+    }
     for warning in complete(&assembly.settings, &made).warnings() {
         console.complain(&format!("warning: {warning}"));
     }

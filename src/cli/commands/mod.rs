@@ -22,16 +22,15 @@ use crate::assemble::Assembly;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::model::Object;
-use crate::progress::Stop;
 use crate::seal::Identities;
 
 /// Runs a command.
-pub(crate) async fn run(cli: Cli, console: &Console, stop: &'static Stop) -> Result<ExitCode> {
+pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Init(arguments) => init::run(config, console, arguments).await,
         Command::Doctor => doctor::run(&assembly(config)?, console).await,
-        Command::Snapshot(arguments) => snapshot::run(&assembly(config)?, console, stop, arguments).await,
+        Command::Snapshot(arguments) => snapshot::run(&assembly(config)?, console, arguments).await,
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Verify => archive::verify(&assembly(config)?, console).await,

@@ -8,7 +8,7 @@ use crate::assemble::{Archive, Assembly};
 use crate::cli::args::Snapshot;
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
-use crate::cli::render;
+use crate::cli::{render, signals};
 use crate::config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::jobs::snapshot::{Doors, Order, Outcome, Report, snapshot};
@@ -16,12 +16,8 @@ use crate::progress::Stop;
 use crate::vault;
 
 /// Takes snapshots of the chosen vaults.
-pub(crate) async fn run(
-    assembly: &Assembly,
-    console: &Console,
-    stop: &'static Stop,
-    arguments: Snapshot,
-) -> Result<ExitCode> {
+pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snapshot) -> Result<ExitCode> {
+    let stop = signals::listen();
     assembly.settings.check_snapshot()?;
     for warning in assembly.settings.warnings() {
         console.complain(&format!("warning: {warning}"));
@@ -93,7 +89,10 @@ fn conclude(console: &Console, outcomes: Vec<(&config::Vault, Result<Report>)>, 
             }
             Err(error) if alone => return Err(error),
             Err(error) => {
-                code = error.kind().exit_code();
+                // Tampering outranks every other failure; of those, the first is told.
+                if error.kind() == Kind::Tampered || matches!(code, 0 | 3) {
+                    code = error.kind().exit_code();
+                }
                 reports.push(Report::failed(vault.uri.as_str(), &error));
             }
         }

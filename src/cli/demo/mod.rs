@@ -2,10 +2,11 @@
 //! shown, so that nothing is played that a user could not do.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::args::Demo;
+use crate::cli::args::{Demo, Output};
 use crate::cli::console::Console;
 use crate::emulator::outsider::Outsider;
 use crate::emulator::seed::Seed;
@@ -32,6 +33,9 @@ pub(crate) async fn run(console: &Console, arguments: Demo) -> Result<ExitCode> 
     play.attack().await?;
     play.rescue().await?;
     play.epilogue();
+    if console.output() == Output::Json {
+        console.document(&serde_json::json!({"status": "done", "folder": folder}));
+    }
     if arguments.keep {
         play.invitation()?;
         azure.stopped().await;
@@ -56,12 +60,16 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
+    /// Tells the story: on standard output, or beside it where that is for one JSON document.
     fn say(&self, text: &str) {
-        self.console.say(text);
+        match self.console.output() {
+            Output::Text => self.console.say(text),
+            Output::Json => self.console.complain(text),
+        }
     }
 
     fn step(&self, title: &str) {
-        self.console.say(&format!("\n== {title}"));
+        self.say(&format!("\n== {title}"));
     }
 
     fn principal(&self, name: &str) -> Result<&Credential> {
@@ -193,6 +201,10 @@ impl Play<'_> {
             std::env::current_exe().map_err(|error| Error::internal(format!("couldn't find this program: {error}")))?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).current_dir(self.folder).envs(self.secrets()?);
+        if self.console.output() == Output::Json {
+            let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+            command.stdout(stderr.map_err(|error| Error::internal(format!("standard error is gone: {error}")))?);
+        }
         let status =
             command.status().await.map_err(|error| Error::internal(format!("couldn't run this program: {error}")))?;
         demand(status.success(), &format!("the command ended with {status}"))
