@@ -4,24 +4,31 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// What every help text ends with.
+const EXIT_CODES: &str = "\
+Exit codes (docs/EXIT-CODES.md tells what to do):
+  0 done           10 not found     20 tampered
+  2 wrong usage    11 conflict      21 noncompliant
+  3 done in part   12 denied        22 refused
+                   13 unavailable   130 interrupted
+                   14 no identity";
+
 /// Snapshots Azure Key Vault objects into a write-once, encrypted, verifiable archive, and brings them back.
 #[derive(Debug, Parser)]
 #[command(name = "akv-archiver", version, about, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 2 wrong usage or settings, 3 done in part, 10 not found, 11 conflict, 12 denied, \
-    13 unavailable,\n14 no identity, 20 tampered, 21 noncompliant, 22 refused, 130 interrupted. docs/EXIT-CODES.md tells what to do."
-)]
+    after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// Settings file [default: akv-archiver.toml in the working directory, if it is there]
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
 
     /// How results are printed
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text, help_heading = "Options of every command")]
     pub(crate) output: Output,
 
     /// Log to standard error; twice for more. AKV_ARCHIVER_LOG takes a filter such as `debug`
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 
     /// What to do
@@ -57,8 +64,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Restore(Restore),
     /// Run Azure on localhost (in builds with the feature `emulator`)
+    #[cfg_attr(not(feature = "emulator"), command(hide = true))]
     Emulator(Emulator),
     /// Play the main job end to end on an embedded Azure (in builds with the feature `emulator`)
+    #[cfg_attr(not(feature = "emulator"), command(hide = true))]
     Demo(Demo),
     /// Print a completion script for a shell
     Completions {
