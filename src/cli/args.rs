@@ -60,6 +60,8 @@ pub(crate) enum Command {
     History(History),
     /// Prove that the archive is whole, signed and protected
     Verify,
+    /// Open a sealed capture from a file, without archive or network
+    Open(Open),
     /// Plan a restore, or carry a plan out
     #[command(subcommand)]
     Restore(Restore),
@@ -207,6 +209,23 @@ pub(crate) struct Apply {
     /// Do not ask; needed where there is no terminal to ask on
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// Arguments of `open`.
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    /// The sealed capture, as it was stored: ….tar.zst.age
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// age identity file that opens it; may be repeated [default: archive.identity of the settings]
+    #[arg(long = "identity", value_name = "FILE")]
+    pub(crate) identities: Vec<PathBuf>,
+    /// Write backup.blob, metadata.json and README.txt into this new folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) extract: Option<PathBuf>,
+    /// Print metadata.json as it was stored
+    #[arg(long, conflicts_with = "extract")]
+    pub(crate) metadata: bool,
 }
 
 /// Arguments of `emulator`.

@@ -124,11 +124,25 @@ impl BackupFacts {
 pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
     let Capture { blob, metadata } = capture;
     check(blob, metadata)?;
-    let text =
-        serde_json::to_vec(metadata).map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
-    let text = [text.as_slice(), b"\n"].concat();
+    let text = text_of(metadata)?;
     let tar = tar::write(&tar::Files { blob, metadata: &text, readme: readme(metadata).as_bytes() }, mtime(metadata)?)?;
     Ok(Zeroizing::new(zst::compress(&tar)?))
+}
+
+/// The three files of a capture, each with its name.
+pub fn files(capture: &Capture) -> Result<[(&'static str, Zeroizing<Vec<u8>>); 3], Error> {
+    Ok([
+        ("backup.blob", capture.blob.clone()),
+        ("metadata.json", Zeroizing::new(text_of(&capture.metadata)?)),
+        ("README.txt", Zeroizing::new(readme(&capture.metadata).into_bytes())),
+    ])
+}
+
+fn text_of(metadata: &Metadata) -> Result<Vec<u8>, Error> {
+    let mut text =
+        serde_json::to_vec(metadata).map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Reads what [`pack`] made, and refuses anything else.

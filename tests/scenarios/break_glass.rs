@@ -69,3 +69,45 @@ fn a_key_comes_back_without_this_program() {
     let (_, versions) = stranger.vault("GET", "spare.vault.azure.net/keys/tde-protector/versions?maxresults=25", "");
     assert!(versions["value"].is_array());
 }
+
+#[test]
+fn a_capture_on_a_stick_opens_without_archive_or_network() {
+    let world = World::with_archive();
+    world.run(&["snapshot"]).succeeded();
+    let (_, history) = world.json(&["history", "key/tde-protector"]);
+    let path = history["captures"][0]["path"].as_str().unwrap();
+    let (_, sealed) = world.stranger().blob("GET", &format!("vaults/{path}"), &[], b"");
+    let stick = tempfile::tempdir().unwrap();
+    std::fs::write(stick.path().join("capture.age"), &sealed).unwrap();
+    std::fs::rename(world.path("identity.txt"), stick.path().join("identity.txt")).unwrap();
+    let before = world.azure.requests().len();
+    let run = |arguments: &[&str]| {
+        let output =
+            world.command(&[&["open", "capture.age"], arguments].concat()).current_dir(stick.path()).output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, _, stderr) = run(&[]);
+    assert!(code == 2 && stderr.contains("--identity"), "{stderr}");
+    let (code, summary, stderr) = run(&["--identity", "identity.txt", "--extract", "opened", "-o", "json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["object"], &summary["versions"]), (&"key/tde-protector".into(), &3.into()));
+    let blob = std::fs::read(stick.path().join("opened/backup.blob")).unwrap();
+    assert_eq!(summary["backup"]["size"], blob.len());
+    assert!(blob[1..].starts_with(b"AzureKeyVaultKeyBackupV1.microsoft.com"));
+    let (code, metadata, _) = run(&["--identity", "identity.txt", "--metadata"]);
+    assert_eq!((code, metadata.into_bytes()), (0, std::fs::read(stick.path().join("opened/metadata.json")).unwrap()));
+    let (code, _, _) = run(&["--identity", "identity.txt", "--extract", "opened"]);
+    assert_eq!(code, 2, "an existing folder is left alone");
+    let mut broken = sealed;
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    std::fs::write(stick.path().join("capture.age"), &broken).unwrap();
+    let (code, _, stderr) = run(&["--identity", "identity.txt"]);
+    assert_eq!(code, 20, "{stderr}");
+    assert_eq!(world.azure.requests().len(), before, "nothing was sent");
+}

@@ -6,6 +6,7 @@ mod documents;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod init;
+mod open;
 mod restore;
 mod snapshot;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Verify => archive::verify(&assembly(config)?, console).await,
+        Command::Open(arguments) => open::run(config, console, arguments),
         Command::Restore(command) => restore::run(&assembly(config)?, console, command).await,
         Command::Completions { shell } => documents::completions(console, shell),
         Command::Man { out } => documents::man(console, out.as_deref()),
