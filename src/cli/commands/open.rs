@@ -20,7 +20,10 @@ use crate::seal::Identities;
 pub(crate) fn run(config: Option<&Path>, console: &Console, arguments: Open) -> Result<ExitCode> {
     let opening = || format!("couldn't open {}", arguments.file.display());
     let identities = match arguments.identities.as_slice() {
-        [] => identities(&assembly(config).map_err(|error| error.hint("--identity FILE needs no settings"))?)?,
+        [] => identities(&assembly(config).map_err(|error| {
+            Error::usage(format!("no --identity is given, and no settings name one: {error}"))
+                .hint("name it with --identity FILE")
+        })?)?,
         files => Identities::from_files(files, Arc::new(Terminal { passphrase: None }))?,
     };
     let sealed = files::read(&arguments.file, SEALED_MAX)?;
