@@ -6,6 +6,7 @@
 mod architecture;
 mod azure;
 mod conformance;
+mod containers;
 mod documents;
 mod emulator;
 mod roles;

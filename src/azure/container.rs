@@ -201,6 +201,11 @@ impl Read for Container {
             let end = (start + PART).min(limit.saturating_add(1));
             let answer = self.part(path, version, start..end, etag.as_deref()).await;
             let answer = answer.map_err(|failure| self.error(&failure, &aim))?;
+            // A service without versions may ignore which was asked for, and answer with what is there now.
+            if let Some(asked) = version.filter(|asked| answer.header("x-ms-version-id") != Some(asked)) {
+                let text = format!("couldn't read {path} in container {}: no version {asked}", self.address);
+                return Err(Error::new(Condition::NotFound, text));
+            }
             let total = match content_range(&answer) {
                 Some((first, total)) if first == start => total,
                 // An empty blob has no ranges; it is answered whole.
@@ -503,16 +508,34 @@ mod tests {
         let total = PART as usize + 3;
         let first = format!("bytes 0-{}/{total}", PART - 1);
         let second = format!("bytes {PART}-{}/{total}", total - 1);
+        fn part(range: &str) -> [(&str, &str); 3] {
+            [("content-range", range), ("etag", "\"e1\""), ("x-ms-version-id", VERSION)]
+        }
         let stage = Stage::new([
-            with(206, &[("content-range", &first), ("etag", "\"e1\"")], vec![1; PART as usize]),
+            with(206, &part(&first), vec![1; PART as usize]),
             answer(503, ""),
-            with(206, &[("content-range", &second), ("etag", "\"e1\"")], vec![2; 3]),
+            with(206, &part(&second), vec![2; 3]),
         ]);
         let bytes = container(&stage).get(&path(), Some(VERSION), u64::MAX).await.unwrap();
         assert_eq!((bytes.len(), bytes[0], bytes[total - 1]), (total, 1, 2));
         let sent = stage.fake.log();
         assert!(sent.iter().all(|sent| sent.url.contains("versionid=2025-11-21T18")), "{}", sent[0].url);
         assert_eq!(sent[2].header("if-match"), Some("\"e1\""));
+    }
+
+    #[tokio::test]
+    async fn trap_a_service_that_ignores_versions_has_not_that_version() {
+        for version in [None, Some("2025-11-21T18:20:00.0000002Z")] {
+            let range = [("content-range", "bytes 0-4/5"), ("etag", "e")];
+            let headers: Vec<(&str, &str)> =
+                range.into_iter().chain(version.map(|version| ("x-ms-version-id", version))).collect();
+            let stage = Stage::new([with(206, &headers, "entry"), with(206, &headers, "entry")]);
+            let container = container(&stage);
+            let error = container.get(&path(), Some(VERSION), 10).await.unwrap_err();
+            assert_eq!(error.condition, Condition::NotFound);
+            assert!(error.message.contains(VERSION), "{error}");
+            assert_eq!(container.get(&path(), None, 10).await.unwrap(), "entry");
+        }
     }
 
     #[tokio::test]
