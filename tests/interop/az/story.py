@@ -1,0 +1,294 @@
+"""Judges the emulator with Microsoft's `az`: login, and the whole life of keys, secrets and certificates. Then breaks the
+glass: captures fetched with `az`, opened with age, zstd and tar, and restored with `az`, without a line of ours."""
+
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+WORK = pathlib.Path(os.environ["WORK"])
+READY = json.loads((WORK / "ready.json").read_text())
+EUROPE, ARCHIVE = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+ACCOUNT = ["--account-name", "archive", "--auth-mode", "login"]
+
+passed, failed, lock = 0, 0, threading.Lock()
+
+
+def check(what, found, expected):
+    """One check: `found` is `expected`, or is accepted by it if it is a function."""
+    global passed, failed
+    good = expected(found) if callable(expected) else found == expected
+    with lock:
+        if good:
+            passed += 1
+            return
+        failed += 1
+        wish = f"accepted by line {expected.__code__.co_firstlineno}" if callable(expected) else repr(expected)
+        print(f"az: FAILED: {what}\n  expected {wish}\n  found    {found!r}")
+
+
+class Disagreement(Exception):
+    """Something that the rest of a story builds on went wrong."""
+
+
+class Az:
+    """`az` as one person runs it: a configuration of its own, the proxy, and the authority."""
+
+    def __init__(self, name, principal, copy_of=None):
+        self.name, self.folder = name, WORK / f"az-{name}"
+        if copy_of:
+            shutil.copytree(copy_of.folder, self.folder)
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(WORK),
+            "HTTPS_PROXY": READY["proxy"],
+            "REQUESTS_CA_BUNDLE": READY["ca_file"],
+            "AZURE_CONFIG_DIR": str(self.folder),
+            "AZURE_CORE_COLLECT_TELEMETRY": "false",
+            "AZURE_CORE_NO_COLOR": "true",
+            # What init makes the archiver take its secret from.
+            "AZURE_CLIENT_SECRET": principal["client_secret"],
+        }
+        self.principal = principal
+
+    def run(self, *command):
+        return subprocess.run(command, capture_output=True, text=True, cwd=WORK, env=self.environment, timeout=120)
+
+    def __call__(self, *arguments):
+        """Runs a command that must succeed. Returns what it prints, parsed."""
+        ran = self.run("az", *arguments, "--output", "json")
+        if ran.returncode != 0:
+            raise Disagreement(f"az {' '.join(arguments)}\n  exited with {ran.returncode}: {ran.stderr}")
+        return json.loads(ran.stdout) if ran.stdout.strip() else None
+
+    def refuses(self, texts, *arguments, code=1):
+        """Checks that a command fails with an exit code and says these things."""
+        ran = self.run("az", *arguments)
+        check(f"exit code of az {' '.join(arguments)}", ran.returncode, code)
+        for text in texts:
+            check(f"az {' '.join(arguments)} says why", ran.stderr, lambda found, text=text: text in found)
+
+    def login(self):
+        return self("login", "--service-principal", "--username", self.principal["client_id"],
+                    "--password", self.principal["client_secret"], "--tenant", READY["tenant_id"])  # fmt: skip
+
+
+def version(shown):
+    return (shown.get("kid") or shown.get("id") or shown["key"]["kid"]).rsplit("/", 1)[1]
+
+
+def versions(az, kind, vault, name):
+    return sorted(version(item) for item in az("keyvault", kind, "list-versions", "--vault-name", vault, "-n", name))
+
+
+def material(kind, shown):
+    """What a restore must bring back."""
+    return {"key": lambda: (shown["key"]["n"], shown["key"]["e"]), "secret": lambda: shown["value"],
+            "certificate": lambda: (shown["cer"], shown["x509ThumbprintHex"])}[kind]()  # fmt: skip
+
+
+def sign_in(az):
+    check("subscriptions seen at login", sorted(s["id"] for s in az.login()), [EUROPE, ARCHIVE])
+    account = az("account", "show")
+    check("who is logged in", account["user"], {"name": READY["client_id"], "type": "servicePrincipal"})
+    check("tenant", account["tenantId"], READY["tenant_id"])
+    vault = az("keyvault", "show", "--name", "prod")["properties"]
+    check("purge protection", vault["enablePurgeProtection"], True)
+    check("retention", vault["softDeleteRetentionInDays"], 90)
+    check("vault's address", vault["vaultUri"], "https://prod.vault.azure.net/")
+    check("vaults of a subscription", sorted(v["name"] for v in az("keyvault", "list")), ["faraway", "prod", "spare"])
+    policy = az("storage", "account", "show", "--name", "archive", "--subscription", ARCHIVE)
+    check("storage account's place", (policy["location"], policy["resourceGroup"]), ("northeurope", "rg-archive"))
+
+
+CREATE = {
+    "key": (["create", "--kty", "RSA", "--size", "2048"], ["create", "--kty", "RSA", "--size", "2048"]),
+    "secret": (["set", "--value", "first"], ["set", "--value", "second"]),
+    "certificate": (["create", "--policy", "@policy.json"], ["create", "--policy", "@policy.json"]),
+}
+HEADER = {"key": "Key", "secret": "Secret", "certificate": "Key"}
+NOT_FOUND = {"key": "KeyNotFound", "secret": "SecretNotFound", "certificate": "CertificateNotFound"}
+
+
+def life(az, kind):
+    """From the first version to the grave and back, in a vault whose objects can be purged."""
+    name, backup = f"{kind}-of-az", f"{kind}.backup"
+    spare = ["--vault-name", "spare", "--name", name]
+    if kind == "certificate":
+        (WORK / "policy.json").write_text(json.dumps(az("keyvault", kind, "get-default-policy")))
+
+    def do(verb, *arguments):
+        return az("keyvault", kind, verb, *arguments)
+
+    def names(verb):
+        return [item["name"] for item in do(verb, "--vault-name", "spare") if item["name"].startswith(kind)]
+
+    for arguments in CREATE[kind]:
+        do(*arguments, *spare, "--tags", "team=payments")
+    made = versions(az, kind, "spare", name)
+    check(f"{kind}: each creation makes a version", len(set(made)), 2)
+    check(f"{kind}: list", names("list"), [name])
+    before = do("show", *spare)
+    check(f"{kind}: tags", before["tags"], {"team": "payments"})
+    check(f"{kind}: the current version is one of them", version(before), lambda found: found in made)
+    other = next(v for v in made if v != version(before))
+    check(f"{kind}: an older version can be shown", version(do("show", *spare, "--version", other)), other)
+    check(f"{kind}: each version is its own", material(kind, do("show", *spare, "--version", other)),
+          lambda found: found != material(kind, before))  # fmt: skip
+    do("set-attributes", *spare, "--enabled", "false", "--version", other)
+    check(f"{kind}: disabled", do("show" if kind != "secret" else "list-versions", *spare, *([] if kind == "secret" else ["--version", other])),
+          lambda found: [v["attributes"]["enabled"] for v in (found if isinstance(found, list) else [found]) if version(v) == other] == [False])  # fmt: skip
+
+    do("backup", *spare, "--file", backup)
+    magic = f"Azure{'KeyVault'}{HEADER[kind]}BackupV1.microsoft.com".encode()
+    check(f"{kind}: the backup's readable header", (WORK / backup).read_bytes()[: len(magic) + 1], bytes([len(magic)]) + magic)
+    az.refuses(["Code: Conflict"], "keyvault", kind, "restore", "--vault-name", "spare", "--file", backup)
+    az.refuses(["BadParameter"], "keyvault", kind, "restore", "--vault-name", "faraway", "--file", backup)
+    az.refuses(["BadParameter"], "keyvault", kind, "restore", "--vault-name", "foreign", "--file", backup)
+
+    gone = do("delete", *spare)
+    check(f"{kind}: recovery id", gone["recoveryId"], f"https://spare.vault.azure.net/deleted{kind}s/{name}")
+    times = [datetime.fromisoformat(gone[when]) for when in ("deletedDate", "scheduledPurgeDate")]
+    check(f"{kind}: retention", times[1] - times[0], timedelta(days=7))
+    az.refuses([NOT_FOUND[kind]], "keyvault", kind, "show", *spare, code=3)
+    az.refuses(["Conflict", "ObjectIsDeletedButRecoverable"], "keyvault", kind, *CREATE[kind][0], *spare)
+    az.refuses(["Code: Conflict"], "keyvault", kind, "restore", "--vault-name", "spare", "--file", backup)
+    check(f"{kind}: list without what is deleted", names("list"), [])
+    check(f"{kind}: list-deleted", names("list-deleted"), [name])
+    do("recover", *spare)
+    check(f"{kind}: recovered", versions(az, kind, "spare", name), made)
+    check(f"{kind}: list-deleted after recovery", names("list-deleted"), [])
+
+    do("delete", *spare)
+    do("purge", *spare)
+    check(f"{kind}: list-deleted after purge", names("list-deleted"), [])
+    az.refuses([NOT_FOUND[kind]], "keyvault", kind, "recover", *spare, code=3)
+    do("restore", "--vault-name", "spare", "--file", backup)
+    check(f"{kind}: restored versions", versions(az, kind, "spare", name), made)
+    check(f"{kind}: restored material", material(kind, do("show", *spare)), material(kind, before))
+
+
+def protected(az, kind, name):
+    """Under purge protection nobody gets rid of anything."""
+    prod = ["--vault-name", "prod", "--name", name]
+    before = versions(az, kind, "prod", name)
+    az("keyvault", kind, "delete", *prod)
+    az.refuses(["Forbidden", 'Operation "purge" is not allowed because purge protection is enabled for this vault.'],
+               "keyvault", kind, "purge", *prod)  # fmt: skip
+    az("keyvault", kind, "recover", *prod)
+    check(f"{kind}: as before", versions(az, kind, "prod", name), before)
+
+
+def crypto(az):
+    """A restored key is the key, not a picture of it: what one signs, the other verifies."""
+    digest = base64.b64encode(hashlib.sha256(b"akv-archiver").digest()).decode()
+    common = ["--name", "tde-protector", "--algorithm", "RS256", "--digest", digest]
+    signature = az("keyvault", "key", "sign", "--vault-name", "prod", *common)["signature"]
+    verified = az("keyvault", "key", "verify", "--vault-name", "spare", *common, "--signature", signature)
+    check("the restored key verifies what the first one signed", verified["isValid"], True)
+
+
+def denied(az):
+    """One who may only look at keys."""
+    check("subscriptions of a principal", len(az.login()), 2)
+    check("keys may be listed", [k["name"] for k in az("keyvault", "key", "list", "--vault-name", "prod")], ["tde-protector"])
+    az.refuses(["Forbidden", "Caller is not authorized to perform action on resource.",
+                "Action: 'Microsoft.KeyVault/vaults/secrets/readMetadata/action'", "ForbiddenByRbac"],
+               "keyvault", "secret", "list", "--vault-name", "prod")  # fmt: skip
+    az.refuses(["Action: 'Microsoft.KeyVault/vaults/keys/backup/action'", "ForbiddenByRbac"],
+               "keyvault", "key", "backup", "--vault-name", "prod", "--name", "tde-protector", "--file", "stolen")  # fmt: skip
+    check("nothing was written", (WORK / "stolen").exists(), False)
+    az.refuses(["You do not have the required permissions"],
+               "storage", "blob", "list", *ACCOUNT, "--container-name", "vaults")  # fmt: skip
+
+
+def archive(az):
+    """An archive of `prod`, made by the program on trial."""
+    for arguments in [
+        ["init", "--vault", "prod", "--container", "https://archive.blob.core.windows.net/vaults", "--proxy", READY["proxy"],
+         "--ca-file", READY["ca_file"], "--credential", "client-secret", "--tenant-id", READY["tenant_id"],
+         "--client-id", READY["client_id"]],
+        ["snapshot"],
+    ]:  # fmt: skip
+        ran = az.run(os.environ["AKV_BIN"], *arguments)
+        if ran.returncode != 0:
+            raise Disagreement(f"akv-archiver {arguments[0]}: {ran.stderr}")
+
+
+def worm(az):
+    """What `az` sees of the container: captures locked, and no way to be rid of them."""
+    blobs = az("storage", "blob", "list", *ACCOUNT, "--container-name", "vaults")
+    names = [blob["name"] for blob in blobs]
+    captures = {kind: name for name in names for kind in CREATE if f"/captures/{kind}/" in name}
+    check("one capture of each kind", sorted(captures), sorted(CREATE))
+    check("files of an archive", len(names), 6)
+    blob = [*ACCOUNT, "--container-name", "vaults", "--name", captures["key"]]
+    lock_ = az("storage", "blob", "show", *blob)["properties"]["immutabilityPolicy"] or az("storage", "blob", "show", *blob).get("immutabilityPolicy")
+    check("the capture is locked", (lock_ or {}).get("policyMode", ""), lambda found: (found or "").lower() == "locked")
+    return captures
+
+
+def break_glass(az, kind, name, capture):
+    """As the README says: fetch, open, restore. And the object is the one that was."""
+    folder = WORK / f"glass-{kind}"
+    folder.mkdir()
+    az("storage", "blob", "download", *ACCOUNT, "--container-name", "vaults", "--name", capture, "--file", f"{folder}/capture.age")
+    ran = az.run("bash", "-o", "pipefail", "-c", f"age -d -i identity.txt {folder}/capture.age | zstd -d | tar x -C {folder}")
+    check(f"{kind}: age, zstd and tar open the capture", (ran.returncode, ran.stderr), (0, ""))
+    check(f"{kind}: README.txt names the command", (folder / "README.txt").read_text(),
+          lambda found: f"az keyvault {kind} restore" in found)  # fmt: skip
+    az("keyvault", kind, "restore", "--vault-name", "spare", "--file", f"{folder}/backup.blob")
+    check(f"{kind}: every version is back", versions(az, kind, "spare", name), versions(az, kind, "prod", name))
+    first, second = (az("keyvault", kind, "show", "--vault-name", vault, "--name", name) for vault in ("prod", "spare"))
+    check(f"{kind}: it is the same", material(kind, second), material(kind, first))
+    check(f"{kind}: it has the same tags", second["tags"], first["tags"])
+    return first
+
+
+def as_az(az):
+    """The archiver with the credential `azure-cli`: it asks `az` for its tokens."""
+    settings = WORK / "akv-archiver.toml"
+    text = settings.read_text()
+    ran = az.run(os.environ["AKV_BIN"], "--output", "json", "verify")
+    check("verify", (ran.returncode, ran.stderr), (0, ""))
+    del text
+
+
+def main():
+    az = Az("operator", READY)
+
+    def story(name, tell, *arguments):
+        try:
+            return tell(*arguments)
+        except (Disagreement, KeyError, TypeError, OSError, subprocess.TimeoutExpired) as reason:
+            check(f"{name} goes to its end", f"{type(reason).__name__}: {reason}", "it does")
+
+    story("login", sign_in, az)
+    story("archive", archive, az)
+
+    def lives(kind, name):
+        mine = Az(kind, READY, copy_of=az)
+        story(f"life of a {kind}", life, mine, kind)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for kind in CREATE:
+            pool.submit(lives, kind, kind)
+        pool.submit(lambda: story("denials", denied, Az("looker", READY["principals"]["looker"])))
+    captures = story("worm", worm, az) or {}
+    for kind, name in [("key", "tde-protector"), ("secret", "password"), ("certificate", "tls")]:
+        story(f"break glass for a {kind}", break_glass, az, kind, name, captures.get(kind, ""))
+        story(f"purge protection of a {kind}", protected, az, kind, name)
+    story("crypto", crypto, az)
+
+    print(f"az: {passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+sys.exit(main())
