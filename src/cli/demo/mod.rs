@@ -197,9 +197,7 @@ impl Play<'_> {
             "$ akv-archiver {}",
             arguments.iter().map(|argument| shown(argument)).collect::<Vec<_>>().join(" ")
         ));
-        let program =
-            std::env::current_exe().map_err(|error| Error::internal(format!("couldn't find this program: {error}")))?;
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::new(program()?);
         command.args(arguments).current_dir(self.folder).envs(self.secrets()?);
         if self.console.output() == Output::Json {
             let stderr = std::io::stderr().as_fd().try_clone_to_owned();
@@ -216,17 +214,22 @@ impl Play<'_> {
         let ready = self.folder.join("ready.json");
         crate::cli::files::replace(&ready, &text)?;
         let folder = self.folder.display();
-        self.say("\nThe emulator goes on until ctrl-c. In another terminal:");
+        self.say(&format!(
+            "\nThe emulator goes on until ctrl-c; its addresses and secrets are in {}. The settings:\n",
+            ready.display()
+        ));
+        let settings = std::fs::read_to_string(self.folder.join("akv-archiver.toml"))
+            .map_err(|error| Error::internal(format!("the settings are gone: {error}")))?;
+        for line in settings.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            self.say(&format!("  {line}"));
+        }
+        self.say("\nIn another terminal:\n");
         self.say(&format!("  cd {folder}"));
+        self.say(&format!("  alias akv-archiver={}", program()?.display()));
         for (name, value) in self.secrets()? {
             self.say(&format!("  export {name}={value}"));
         }
-        self.say(&format!(
-            "proxy {}, CA file {}, everything else in {}.",
-            self.ready.proxy,
-            self.ready.ca_file.display(),
-            ready.display()
-        ));
+        self.say("");
         self.say("Three commands to try:");
         self.say("  akv-archiver list");
         self.say("  akv-archiver snapshot --full --output json");
@@ -235,6 +238,11 @@ impl Play<'_> {
         );
         Ok(())
     }
+}
+
+/// This very program.
+fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|error| Error::internal(format!("couldn't find this program: {error}")))
 }
 
 /// An argument as a shell would take it.
