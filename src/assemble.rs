@@ -22,6 +22,7 @@ use crate::seal::{Identities, Prompt, Recipients};
 use crate::store;
 use crate::store::directory::Directory;
 use crate::tlog::{Signer, Verifier};
+use crate::vault::Governed;
 use crate::verify::Standard;
 
 /// A key file is one line.
@@ -108,6 +109,11 @@ impl Assembly {
     /// the target of a restore, with that of the first vault.
     pub fn vault(&self, uri: &VaultUri) -> Result<Vault> {
         self.connection(&self.vault_settings(uri)?.credential)?.vault(uri)
+    }
+
+    /// The vault at `uri`, asked no faster than the settings' share of its limit: for a snapshot, which asks a great deal.
+    pub fn governed(&self, uri: &VaultUri) -> Result<Governed<Vault>> {
+        Ok(Governed::new(self.vault(uri)?, self.settings.capture.share, self.ambient.clone()))
     }
 
     /// The management plane, as the identity that reads the vault.

@@ -21,7 +21,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("format", "error, model, tlog", "bytes at rest are pure functions: docs/FORMAT.md is all they know"),
     ("seal", "error", "encryption sees bytes, never what they mean or where they go"),
     ("store", "ambient, error, model", "a store knows paths and bytes, never what they mean"),
-    ("vault", "error, model", "the door to a vault does not know what stands behind it"),
+    ("vault", "ambient, error, model", "the door to a vault does not know what stands behind it"),
     ("archive", "ambient, error, format, model, store, tlog", "writing an archive needs no vault and no key that opens it"),
     ("capture", "ambient, format, model, vault", "what takes objects from a vault cannot reach a store"),
     ("restore", "ambient, archive, error, format, model, progress, vault", "carrying out a plan knows no Azure and no settings"),
@@ -29,7 +29,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("azure", "ambient, error, model, store, vault", "the Azure SDK stays behind the doors that it implements"),
     ("config", "error, model", "settings are values; what they are wired to is not their business"),
     ("jobs", "ambient, archive, capture, error, format, model, progress, restore, seal, store, tlog, vault", "a use case gets doors; it knows neither Azure nor the settings file"),
-    ("assemble", "ambient, archive, azure, capture, config, error, jobs, model, seal, store, tlog, verify", "wiring hands out doors and does no work of its own"),
+    ("assemble", "ambient, archive, azure, capture, config, error, jobs, model, seal, store, tlog, vault, verify", "wiring hands out doors and does no work of its own"),
     ("emulator", "error", "the emulator shares no code with what it judges, so that a wrong belief is not held twice"),
     ("cli", "ambient, assemble, config, emulator, error, format, jobs, model, progress, restore, seal, vault, verify", "the command line runs jobs through assembled doors; it reaches for no door itself"),
 ];

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
-use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawVault, resolved};
+use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawVault, Share, resolved};
 use crate::error::{Error, Result};
 
 /// What every variable of settings begins with.
@@ -111,6 +111,12 @@ impl Setter<'_> {
                 let mut number: Option<i64> = None;
                 self.parsed(&mut number, "not a whole number")?;
                 capture.max_in_flight = number.map(InFlight::try_from).transpose()?;
+                Ok(())
+            }
+            ["CAPTURE", "SHARE"] => {
+                let mut number: Option<f64> = None;
+                self.parsed(&mut number, "not a number")?;
+                capture.share = number.map(Share::try_from).transpose()?;
                 Ok(())
             }
             _ => unknown(),

@@ -79,6 +79,7 @@ pub(super) struct RawCapture {
     pub(super) full_every: Option<Span>,
     pub(super) protection_min: Option<Span>,
     pub(super) max_in_flight: Option<InFlight>,
+    pub(super) share: Option<Share>,
 }
 
 /// A path, or several.
@@ -127,6 +128,10 @@ checked!(Span(Duration), String, "String", |text| duration::parse(&text));
 checked!(InFlight(u16), i64, "i64", |number| match u16::try_from(number) {
     Ok(number @ 1..=256) => Ok(number),
     _ => Err(format!("{number} is not between 1 and 256")),
+});
+checked!(Share(f64), f64, "f64", |share| match share > 0.0 && share <= 1.0 {
+    true => Ok(share),
+    false => Err(format!("{share} is not above 0 and at most 1")),
 });
 checked!(VaultName(String), String, "String", |text| {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

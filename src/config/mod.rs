@@ -234,6 +234,8 @@ pub struct Capture {
     pub protection_min: Duration,
     /// Requests to one vault at the same time, 1 to 256.
     pub max_in_flight: u16,
+    /// The share of a vault's documented request limit that is used at most, above 0 and at most 1.
+    pub share: f64,
 }
 
 impl Default for Capture {
@@ -244,6 +246,7 @@ impl Default for Capture {
             full_every: Duration::from_secs(7 * DAY),
             protection_min: Duration::from_secs(30 * DAY),
             max_in_flight: 16,
+            share: 0.25,
         }
     }
 }
@@ -256,6 +259,7 @@ impl Capture {
             ("max_in_flight", self.max_in_flight.into()),
             ("protection_min", self.protection_min.as_secs().into()),
             ("recapture_every", self.recapture_every.as_secs().into()),
+            ("share", self.share.into()),
         ]);
         let fields = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}"));
         format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
@@ -676,7 +680,7 @@ recapture_every = "14d"
         let policy = Capture::default().policy();
         assert_eq!(
             policy,
-            r#"{"full_every":604800,"max_in_flight":16,"protection_min":2592000,"recapture_every":2592000}"#
+            r#"{"full_every":604800,"max_in_flight":16,"protection_min":2592000,"recapture_every":2592000,"share":0.25}"#
         );
         assert_eq!(Capture::default().policy_sha256(), Digest::of(policy.as_bytes()));
     }

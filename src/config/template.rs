@@ -140,6 +140,12 @@ fn capture(text: &mut String, capture: &Capture) {
             capture.max_in_flight == default.max_in_flight,
             "requests to one vault at the same time",
         ),
+        (
+            "share",
+            capture.share.to_string(),
+            capture.share == default.share,
+            "the share of a vault's request limit that is used at most",
+        ),
     ];
     text.push_str("\n[capture]\n");
     for (name, value, is_default, what) in rows {
@@ -306,6 +312,7 @@ mod tests {
                 full_every: Duration::from_secs(61),
                 protection_min: Duration::from_secs(86_400),
                 max_in_flight: 3,
+                share: 0.5,
             },
         };
         assert_eq!(read_back(&settings), settings);

@@ -129,8 +129,11 @@ pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(Zeroizing::new(zst::compress(&tar)?))
 }
 
-/// The three files of a capture, each with its name.
-pub fn files(capture: &Capture) -> Result<[(&'static str, Zeroizing<Vec<u8>>); 3], Error> {
+/// A file of a capture: its name and its bytes.
+pub type NamedFile = (&'static str, Zeroizing<Vec<u8>>);
+
+/// The three files of a capture.
+pub fn files(capture: &Capture) -> Result<[NamedFile; 3], Error> {
     Ok([
         ("backup.blob", capture.blob.clone()),
         ("metadata.json", Zeroizing::new(text_of(&capture.metadata)?)),

@@ -2,6 +2,8 @@
 //! snapshot holds a [`Read`] and can therefore neither change the vault nor read a secret's value, for there is no call
 //! for either. Answers are Azure's raw JSON, never models: models lose what they do not know.
 
+mod governed;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -9,6 +11,8 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
+
+pub use governed::Governed;
 
 use crate::error;
 use crate::model::{Kind, Name, Object, VaultFacts, VaultUri};

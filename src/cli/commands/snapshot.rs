@@ -57,7 +57,7 @@ async fn one(
         )
         .hint(format!("add \"{}\" to archive.verifiers", signer.verifier())));
     }
-    let door = assembly.vault(&vault.uri)?;
+    let door = assembly.governed(&vault.uri)?;
     let facts = assembly.facts(&vault.uri)?;
     let bar = Bar::new(vault.name.clone());
     let doors = Doors {
