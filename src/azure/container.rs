@@ -508,7 +508,7 @@ mod tests {
         let total = PART as usize + 3;
         let first = format!("bytes 0-{}/{total}", PART - 1);
         let second = format!("bytes {PART}-{}/{total}", total - 1);
-        fn part(range: &str) -> [(&str, &str); 3] {
+        fn part(range: &str) -> [(&'static str, &str); 3] {
             [("content-range", range), ("etag", "\"e1\""), ("x-ms-version-id", VERSION)]
         }
         let stage = Stage::new([
