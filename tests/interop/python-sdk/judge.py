@@ -12,11 +12,11 @@ import os
 import subprocess
 import traceback
 import urllib.request
-import uuid
 
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError
-from azure.identity import ClientSecretCredential, CredentialUnavailableError, DefaultAzureCredential
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.core.rest import HttpRequest
+from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.keyvault.certificates import (
     AdministratorContact, CertificateClient, CertificateContact, CertificateContentType, CertificatePolicy,
 )
@@ -28,7 +28,7 @@ from azure.keyvault.secrets import SecretClient
 from azure.storage.blob import BlobServiceClient, ContentSettings, ImmutabilityPolicy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
@@ -61,9 +61,11 @@ def refused(what, status, code, call, inner=None):
 
 
 def codes(error):
-    if getattr(error, "error_code", None):
-        return getattr(error.error_code, "value", error.error_code), None
-    return (error.error.code, (error.error.innererror or {}).get("code")) if error.error else (None, None)
+    """Error code and inner code: Blob Storage has them in a header, and not every operation of its SDK reads that."""
+    code = error.response.headers.get("x-ms-error-code")
+    if code or not error.error:
+        return code, None
+    return error.error.code, (error.error.innererror or {}).get("code")
 
 
 def section(function):
@@ -103,12 +105,10 @@ def sign_in():
     check("tenant and application of a token", (claims["tid"], claims["appid"]), (READY["tenant_id"], READY["client_id"]))
     wrong = ClientSecretCredential(READY["tenant_id"], READY["client_id"], "wrong")
     try:
-        wrong.get_token("https://vault.azure.net/.default")
-        check("a wrong secret", "a token", "AADSTS7000215")
-    except CredentialUnavailableError as error:
-        check("a wrong secret", str(error), "AADSTS7000215")
-    except HttpResponseError as error:
-        check("a wrong secret", "AADSTS7000215" in str(error))
+        found = wrong.get_token("https://vault.azure.net/.default").token
+    except ClientAuthenticationError as error:
+        found = error.message
+    check("a wrong secret", "AADSTS7000215" in found)
     job = vault(SecretClient, "prod", limited)
     check("the job may list", "many-0000" in names(job.list_properties_of_secrets()))
     check("the job may back up", len(job.backup_secret("many-0000")) > 0)
@@ -131,11 +131,12 @@ def lists():
     sizes = [len(list(page)) for page in prod.list_properties_of_secrets().by_page()]
     check("pages hold at most 25", max(sizes) <= 25)
     check("maxresults", max(len(list(p)) for p in prod.list_properties_of_secrets(max_page_size=3).by_page()) <= 3)
+    prod.begin_delete_secret("many-0064", **SOON).wait()
+    pages = [list(page) for page in prod.list_deleted_secrets().by_page()]
+    check("empty pages come before the last", [] in pages[:-1])
+    check("and the SDK goes on", names(sum(pages, [])), {"many-0064"})
     for _ in range(12):
         secrets.set_secret("often", "value")
-    pages = [list(page) for page in secrets.list_properties_of_secrets(max_page_size=2).by_page()]
-    check("some pages are empty", [] in pages)
-    check("and still nothing is lost", names(sum(pages, [])), {"often"})
     check("versions over all pages", len(versions(secrets.list_properties_of_secret_versions("often"))), 12)
     for n in range(30):
         secrets.set_secret(f"batch-{n}", str(n))
@@ -232,36 +233,36 @@ def key_use():
     for name, bits, hsm in (("rsa", 2048, False), ("rsa-hsm", 3072, True)):
         key = keys.create_rsa_key(name, size=bits, hardware_protected=hsm)
         check(f"{name}: size", int.from_bytes(key.key.n, "big").bit_length(), bits)
-        client = CryptographyClient(key, credential)
-        for algorithm in ("RS256", "PS256"):
-            signature = client.sign(SignatureAlgorithm(algorithm), digest).signature
-            check(f"{name}: {algorithm} by the SDK's own key", client.verify(algorithm, digest, signature).is_valid)
-            check(f"{name}: {algorithm} by the vault", verified_by_vault(key, algorithm, digest, signature), True)
+        client, local = CryptographyClient(key, credential), CryptographyClient.from_jwk(key.key)
+        for algorithm in map(SignatureAlgorithm, ("RS256", "PS256")):
+            signature = client.sign(algorithm, digest).signature
+            check(f"{name}: {algorithm} verifies by its public key", local.verify(algorithm, digest, signature).is_valid)
+            check(f"{name}: {algorithm} by the vault", verified_by_vault(key, algorithm, digest, signature))
             other = hashlib.sha256(b"other").digest()
-            check(f"{name}: {algorithm} of another text", client.verify(algorithm, other, signature).is_valid, False)
+            check(f"{name}: {algorithm} of another text", verified_by_vault(key, algorithm, other, signature), False)
         for algorithm in ("RSA-OAEP", "RSA-OAEP-256", "RSA1_5"):
-            wrapped = client.wrap_key(KeyWrapAlgorithm(algorithm), secret).encrypted_key
+            wrapped = local.wrap_key(KeyWrapAlgorithm(algorithm), secret).encrypted_key
             check(f"{name}: {algorithm} unwraps", client.unwrap_key(KeyWrapAlgorithm(algorithm), wrapped).key, secret)
-            sealed = client.encrypt(EncryptionAlgorithm(algorithm), secret).ciphertext
+            sealed = local.encrypt(EncryptionAlgorithm(algorithm), secret).ciphertext
             check(f"{name}: {algorithm} decrypts", client.decrypt(EncryptionAlgorithm(algorithm), sealed).plaintext, secret)
         refused(f"{name}: a digest of the wrong length", 400, "BadParameter",
                 lambda: client.sign(SignatureAlgorithm.rs256, digest[1:]))
     for curve, algorithm, hasher in (
-        ("P-256", "ES256", hashlib.sha256), ("P-384", "ES384", hashlib.sha384),
-        ("P-521", "ES512", hashlib.sha512), ("P-256K", "ES256K", hashlib.sha256),
+        ("P-256", SignatureAlgorithm.es256, hashlib.sha256), ("P-384", SignatureAlgorithm.es384, hashlib.sha384),
+        ("P-521", SignatureAlgorithm.es512, hashlib.sha512), ("P-256K", SignatureAlgorithm.es256_k, hashlib.sha256),
     ):
         key = keys.create_ec_key(f"ec-{curve}", curve=curve)
         check(f"{curve}: curve", (key.key.crv, key.key_type), (curve, "EC"))
-        client = CryptographyClient(key, credential)
         digest = hasher(b"text").digest()
-        signature = client.sign(SignatureAlgorithm(algorithm), digest).signature
-        check(f"{curve}: verifies", client.verify(algorithm, digest, signature).is_valid)
-        check(f"{curve}: by the vault", verified_by_vault(key, algorithm, digest, signature), True)
+        signature = CryptographyClient(key, credential).sign(algorithm, digest).signature
+        local = CryptographyClient.from_jwk(key.key)
+        check(f"{curve}: verifies by its public key", local.verify(algorithm, digest, signature).is_valid)
+        check(f"{curve}: by the vault", verified_by_vault(key, algorithm, digest, signature))
 
     verifier = keys.create_rsa_key("verifier", key_operations=["verify"])
     check("key operations", verifier.key_operations, ["verify"])
     refused("an operation that is not listed", 403, "Forbidden", lambda: CryptographyClient(
-        verifier.id, limitless()).sign(SignatureAlgorithm.rs256, hashlib.sha256().digest()), "KeyOperationForbidden")
+        verifier.id, credential).sign(SignatureAlgorithm.rs256, hashlib.sha256().digest()), "KeyOperationForbidden")
     keys.update_key_properties("verifier", enabled=False)
     check("disabled keys are shown", keys.get_key("verifier").properties.enabled, False)
     private = rsa.generate_private_key(65537, 2048)
@@ -273,28 +274,14 @@ def key_use():
     check("has no private part", imported.key.d, None)
 
 
-def limitless():
-    return credential
-
-
 def verified_by_vault(key, algorithm, digest, signature):
-    """Verify at the service: the SDK itself verifies with the public key and never asks."""
-    token = credential.get_token("https://vault.azure.net/.default").token
+    """Verify at the service: the SDK itself verifies with the public key and does not ask."""
     encode = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
-    answer = keys.send_request(_post(f"{key.id}/verify?api-version=7.6", token, {
-        "alg": algorithm, "digest": encode(digest), "value": encode(signature)}))
-    return answer.json().get("value", answer.json())
-
-
-def _post(url, token, body):
-    from azure.core.rest import HttpRequest
-
-    return HttpRequest("POST", url, json=body, headers={"authorization": f"Bearer {token}"})
+    body = {"alg": algorithm, "digest": encode(digest), "value": encode(signature)}
+    return keys.send_request(HttpRequest("POST", f"{key.id}/verify?api-version=7.6", json=body)).json()["value"]
 
 
 def verifies(public, message, signature):
-    from cryptography.hazmat.primitives.asymmetric import padding
-
     return public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256()) is None
 
 
@@ -345,12 +332,12 @@ def limbo_and_faults():
         secrets.set_secret("slow", "value")
         blob = secrets.backup_secret("slow")
         poller = secrets.begin_delete_secret("slow", **SOON)
-        check("not deleted at once", poller.done(), False)
+        check("not deleted at once", poller.status(), "polling")
         refused("nor to be recovered", 409, "Conflict", lambda: secrets.begin_recover_deleted_secret("slow"),
                 "ObjectIsBeingDeleted")
         control("POST", "/clock", {"advance_seconds": 300})
         poller.wait(20)
-        check("deleted later", poller.done())
+        check("deleted later", poller.status(), "finished")
         secrets.purge_deleted_secret("slow")
         refused("a name that is being purged", 409, "Conflict", lambda: secrets.restore_secret_backup(blob))
         control("POST", "/clock", {"advance_seconds": 600})
@@ -521,13 +508,12 @@ def blob_contents():
     check("a new container", created.get_container_properties().metadata, {"a": "b"})
     refused("twice", 409, "ContainerAlreadyExists", lambda: blobs.create_container("fresh"))
     blobs.delete_container("fresh")
-    check("containers", names(blobs.list_containers()) >= {"vaults", "rigid", "plain"} and "fresh" not in names(
-        blobs.list_containers()))
+    check("containers", names(blobs.list_containers()), {"vaults", "locked", "rigid", "held", "plain"})
 
 
 @section
 def version_level_worm():
-    container = blobs.get_container_client("vaults")
+    container = blobs.get_container_client("locked")
     check("version-level is shown", container.get_container_properties().immutable_storage_with_versioning_enabled)
     blob = container.get_blob_client("sdk/kept")
     first = blob.upload_blob(b"one")
@@ -639,7 +625,7 @@ def archived_and_restored():
     check("newest key", keys.get_key("protector").id, newer.id)
     back = keys.get_key("protector", key.properties.version)
     check("key tags and type", (back.properties.tags, back.key_type), ({"sql": "yes"}, "RSA-HSM"))
-    check("an old signature holds", CryptographyClient(back, credential).verify(
+    check("an old signature holds", CryptographyClient.from_jwk(back.key).verify(
         SignatureAlgorithm.ps256, digest, signature).is_valid)
     check("an old wrap opens", CryptographyClient(newer.id, credential).unwrap_key(
         KeyWrapAlgorithm.rsa_oaep, wrapped).key, b"s" * 32)
