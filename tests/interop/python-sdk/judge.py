@@ -356,7 +356,7 @@ def limbo_and_faults():
 @section
 def certificate_life():
     poller = certificates.begin_create_certificate("tls", CertificatePolicy(
-        issuer_name="Self", subject="CN=example.org", san_dns_names=["example.org", "www.example.org"],
+        issuer_name="Self", subject="CN=example.org", exportable=True, san_dns_names=["example.org", "www.example.org"],
         validity_in_months=6, key_size=3072, content_type=CertificateContentType.pem), tags={"web": "yes"}, **SOON)
     poller.wait()
     made = poller.result()
@@ -383,7 +383,8 @@ def certificate_life():
     policy._validity_in_months = 12
     check("policy", certificates.update_certificate_policy("tls", policy).validity_in_months, 12)
 
-    again = certificates.begin_create_certificate("tls", CertificatePolicy.get_default(), **SOON)
+    again = certificates.begin_create_certificate("tls", CertificatePolicy(
+        "Self", subject="CN=example.net", content_type=CertificateContentType.pkcs12), **SOON)
     again.wait()
     both = {made.properties.version, again.result().properties.version}
     check("versions", versions(certificates.list_properties_of_certificate_versions("tls")), both)
