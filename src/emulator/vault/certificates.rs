@@ -10,7 +10,7 @@ use super::pem;
 use super::pending::Issued;
 use super::pfx;
 use super::policy::{BasicConstraints, Policy, PolicyPatch, X509Properties};
-use super::secrets::SecretContent;
+use super::secrets::{PEM, SecretContent};
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
 use super::x509;
@@ -238,7 +238,7 @@ pub(super) fn push(vault: &mut Vault, now: i64, name: &str, new: NewVersion) -> 
 }
 
 /// The value of the secret behind a certificate: PFX in base64, or PEM; without the key if the key may not leave.
-pub(super) fn secret_value(call: &mut Call<'_>, name: &str, id: &str) -> Result<String, Fault> {
+pub(super) fn secret_value(call: &mut Call<'_>, name: &str, id: &str, content_type: &str) -> Result<String, Fault> {
     certificate(call, name, id)?;
     let key = material(call, name, id)?;
     let shown = call.shelf::<CertificateContent>().any(name)?.version(Some(id))?;
@@ -246,8 +246,7 @@ pub(super) fn secret_value(call: &mut Call<'_>, name: &str, id: &str) -> Result<
     // As the policy was when this version was made: the certificate's policy is that of the next version.
     let exportable = call.shelf::<KeyContent>().any(name)?.version(Some(id))?.content.exportable;
     let private = exportable.then_some(key.private.0.as_slice());
-    let secret = &call.shelf::<SecretContent>().any(name)?.version(Some(id))?.content;
-    if secret.content_type.as_deref() == Some("application/x-pem-file") {
+    if content_type == PEM {
         return Ok(pem::write(private, &chain));
     }
     Ok(encoding::standard(&pfx::write(private, &chain)))
@@ -423,6 +422,15 @@ mod tests {
         let pfx = cloud.good("GET", "vvv/secrets/a", "");
         assert_eq!(pfx["contentType"], "application/x-pkcs12");
         assert_eq!(cloud.good("GET", "vvv/secrets/a", ""), pfx, "the same bytes every time");
+        let wanted = |format: &str| format!("vvv/secrets/a?api-version=2025-07-01&outContentType=application/{format}");
+        let converted = cloud.good("GET", &wanted("x-pem-file"), "");
+        assert_eq!(converted["contentType"], "application/x-pem-file");
+        assert!(
+            converted["value"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"),
+            "the key may not leave"
+        );
+        assert_eq!(cloud.good("GET", &wanted("x-pkcs12"), ""), pfx);
+        assert_eq!(cloud.bad("GET", &wanted("pdf"), ""), (400, "BadParameter".into(), String::new()));
     }
 
     #[test]

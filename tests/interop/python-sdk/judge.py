@@ -24,7 +24,7 @@ from azure.keyvault.keys import ApiVersion, JsonWebKey, KeyClient, KeyRotationLi
 from azure.keyvault.keys.crypto import (
     CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm,
 )
-from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets import ContentType, SecretClient
 from azure.storage.blob import BlobServiceClient, ContentSettings, ImmutabilityPolicy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -357,13 +357,24 @@ def limbo_and_faults():
 def certificate_life():
     poller = certificates.begin_create_certificate("tls", CertificatePolicy(
         issuer_name="Self", subject="CN=example.org", exportable=True, san_dns_names=["example.org", "www.example.org"],
+        san_emails=["a@example.org"], san_user_principal_names=["user@example.org"], san_uris=["https://example.org/a"],
+        san_ip_addresses=["10.0.0.1", "2001:db8::1"],
         validity_in_months=6, key_size=3072, content_type=CertificateContentType.pem), tags={"web": "yes"}, **SOON)
     poller.wait()
     made = poller.result()
     parsed = x509.load_der_x509_certificate(bytes(made.cer))
     check("subject", parsed.subject.rfc4514_string(), "CN=example.org")
-    check("alternative names", parsed.extensions.get_extension_for_class(
-        x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName), ["example.org", "www.example.org"])
+    found = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    check("alternative names", {kind.__name__: [str(name) for name in found.get_values_for_type(kind)] for kind in (
+        x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier, x509.IPAddress)}, {
+        "DNSName": ["example.org", "www.example.org"], "RFC822Name": ["a@example.org"],
+        "UniformResourceIdentifier": ["https://example.org/a"], "IPAddress": ["10.0.0.1", "2001:db8::1"]})
+    upn = found.get_values_for_type(x509.OtherName)
+    check("user principal name", [(name.type_id.dotted_string, name.value[2:]) for name in upn],
+          [("1.3.6.1.4.1.311.20.2.3", b"user@example.org")])
+    kept = certificates.get_certificate_policy("tls")
+    check("and in its policy", (kept.san_uris, kept.san_ip_addresses, kept.san_user_principal_names),
+          (["https://example.org/a"], ["10.0.0.1", "2001:db8::1"], ["user@example.org"]))
     check("signed by itself", parsed.verify_directly_issued_by(parsed), None)
     check("thumbprint", bytes(made.properties.x509_thumbprint), parsed.fingerprint(hashes.SHA1()))
     check("its key has the same number", keys.get_key("tls").key.n,
@@ -428,6 +439,10 @@ def certificates_from_outside():
     value = base64.b64decode(secrets.get_secret("from-pfx").value)
     key, _, _ = pkcs12.load_key_and_certificates(value, None)
     check("its secret is a PFX with the same key", key.private_numbers(), private.private_numbers())
+    converted = secrets.get_secret("from-pfx", out_content_type=ContentType.PEM).value.encode()
+    check("and comes as PEM where that is asked for", (
+        serialization.load_pem_private_key(converted, None).private_numbers(), x509.load_pem_x509_certificate(converted)),
+          (private.private_numbers(), cert))
     refused("a wrong password", 400, "BadParameter",
             lambda: certificates.import_certificate("wrong", pfx, password="other"))
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
@@ -435,6 +450,8 @@ def certificates_from_outside():
     imported = certificates.import_certificate(
         "from-pem", pem, policy=CertificatePolicy(content_type=CertificateContentType.pem))
     check("imported PEM", bytes(imported.cer), cert.public_bytes(serialization.Encoding.DER))
+    refused("PEM does not come as PFX", 400, "BadParameter",
+            lambda: secrets.get_secret("from-pem", out_content_type=ContentType.PFX))
 
     certificates.begin_create_certificate("merged", CertificatePolicy("Unknown", subject="CN=merged"), **SOON)
     operation = certificates.get_certificate_operation("merged")
