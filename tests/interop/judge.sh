@@ -5,7 +5,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
 : "${AKV_BIN:?tests/interop/run sets it}" "${AKV_CACHE:?tests/interop/run sets it}"
 work=$(mktemp -d)
 emulator=
-trap '[ -z "$emulator" ] || kill "$emulator" 2>/dev/null || true; rm -rf "$work"' EXIT
+cleanup() {
+    [ -z "$emulator" ] || { kill "$emulator" && wait "$emulator"; } 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
 
 # cannot WHY…: says why this judge cannot run, and ends it as skipped.
 cannot() {

@@ -249,6 +249,8 @@ const sections = {
       .sign("RS256", crypto.createHash("sha256").update("signed before").digest());
     const wrapped = crypto.publicEncrypt({ key: publicKey(newer), oaepHash: "sha256" }, Buffer.from("wrapped before"));
     const secret = await secrets.setSecret("archived", "value", { tags: { a: "b" } });
+    // A backup that begins within the second of a change would be taken twice.
+    await fetch(`${ready.control}/clock`, { method: "POST", body: JSON.stringify({ advance_seconds: 5 }) });
     const archiver = (...line) => {
       const ran = spawnSync(process.env.AKV_BIN, ["--output", "json", ...line], { cwd: process.env.WORK, encoding: "utf8",
         env: { PATH: process.env.PATH, USER: "judge", AZURE_CLIENT_SECRET: ready.client_secret } });
