@@ -3,7 +3,7 @@
 use super::errors::Fault;
 
 /// Known versions, oldest first (`azure.md` §1.8; REC up to 2025-07-01, later previews SRC).
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "2016-10-01",
     "7.0",
     "7.1",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 15] = [
     "2025-07-01",
     "2026-01-01-preview",
     "2026-03-01-preview",
+    "2026-04-01",
 ];
 
 /// A version that a request named.
@@ -60,6 +61,11 @@ impl Api {
     /// `key_size` of keys (REC for 2025-07-01).
     pub(super) fn key_size(self) -> bool {
         self.since("2025-07-01")
+    }
+
+    /// `outContentType` of a request for a secret (DOC).
+    pub(super) fn out_content_type(self) -> bool {
+        self.since("2025-06-01-preview")
     }
 
     /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS).

@@ -10,7 +10,7 @@ use super::pem;
 use super::pending::Issued;
 use super::pfx;
 use super::policy::{BasicConstraints, Policy, PolicyPatch, X509Properties};
-use super::secrets::SecretContent;
+use super::secrets::{PEM, SecretContent};
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
 use super::x509;
@@ -238,18 +238,18 @@ pub(super) fn push(vault: &mut Vault, now: i64, name: &str, new: NewVersion) -> 
 }
 
 /// The value of the secret behind a certificate: PFX in base64, or PEM; without the key if the key may not leave.
-pub(super) fn secret_value(call: &mut Call<'_>, name: &str, id: &str) -> Result<String, Fault> {
+pub(super) fn secret_value(call: &mut Call<'_>, name: &str, id: &str, content_type: &str) -> Result<String, Fault> {
     certificate(call, name, id)?;
     let key = material(call, name, id)?;
-    let object = call.shelf::<CertificateContent>().any(name)?;
-    let policy = &object.extra.policy;
-    let chain: Vec<Vec<u8>> = object.version(Some(id))?.content.chain.iter().map(|one| one.0.clone()).collect();
-    let private = policy.key_props.exportable.then_some(key.private.0.as_slice());
-    if policy.secret_props.content_type == "application/x-pem-file" {
+    let shown = call.shelf::<CertificateContent>().any(name)?.version(Some(id))?;
+    let chain: Vec<Vec<u8>> = shown.content.chain.iter().map(|one| one.0.clone()).collect();
+    // As the policy was when this version was made: the certificate's policy is that of the next version.
+    let exportable = call.shelf::<KeyContent>().any(name)?.version(Some(id))?.content.exportable;
+    let private = exportable.then_some(key.private.0.as_slice());
+    if content_type == PEM {
         return Ok(pem::write(private, &chain));
     }
-    let salt = call.chance.bytes();
-    Ok(encoding::standard(&pfx::write(private, &chain, salt)))
+    Ok(encoding::standard(&pfx::write(private, &chain)))
 }
 
 /// `GET /certificates/NAME[/VERSION]`.
@@ -408,6 +408,29 @@ mod tests {
             let body = json!({"value": wrong}).to_string();
             assert_eq!(cloud.bad("POST", "vvv/certificates/x/import", &body).0, 400, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_secret_of_a_version_stays_as_it_was_whatever_the_policy_becomes() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        cloud.good("POST", "vvv/certificates/a/create", CREATE);
+        let pem = cloud.good("GET", "vvv/secrets/a", "");
+        let body = r#"{"key_props":{"exportable":false},"secret_props":{"contentType":"application/x-pkcs12"}}"#;
+        cloud.good("PATCH", "vvv/certificates/a/policy", body);
+        assert_eq!(cloud.good("GET", "vvv/secrets/a", ""), pem);
+        cloud.good("POST", "vvv/certificates/a/create", "{}");
+        let pfx = cloud.good("GET", "vvv/secrets/a", "");
+        assert_eq!(pfx["contentType"], "application/x-pkcs12");
+        assert_eq!(cloud.good("GET", "vvv/secrets/a", ""), pfx, "the same bytes every time");
+        let wanted = |format: &str| format!("vvv/secrets/a?api-version=2025-07-01&outContentType=application/{format}");
+        let converted = cloud.good("GET", &wanted("x-pem-file"), "");
+        assert_eq!(converted["contentType"], "application/x-pem-file");
+        assert!(
+            converted["value"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"),
+            "the key may not leave"
+        );
+        assert_eq!(cloud.good("GET", &wanted("x-pkcs12"), ""), pfx);
+        assert_eq!(cloud.bad("GET", &wanted("pdf"), ""), (400, "BadParameter".into(), String::new()));
     }
 
     #[test]

@@ -217,7 +217,8 @@ struct MergeBody {
     x5c: Option<Vec<String>>,
 }
 
-/// `POST /certificates/NAME/pending/merge`: the certificate that an issuer made of the signing request.
+/// `POST /certificates/NAME/pending/merge`: the certificate that an issuer made of the signing request. 201 (DOC; the SDKs
+/// take nothing else).
 pub(super) fn merge(call: &mut Call<'_>, name: &str) -> Answer {
     let body: MergeBody = call.body()?;
     let wrong = |what: &str| Fault::bad_parameter(format!("The certificate cannot be merged: {what}"));
@@ -234,7 +235,8 @@ pub(super) fn merge(call: &mut Call<'_>, name: &str) -> Answer {
     if let Some(pending) = call.vault.pending.remove(&slot) {
         pending.complete(call.vault, call.now, (facts.not_before, facts.not_after), chain)?;
     }
-    certificates::get(call, name, None)
+    let made = certificates::get(call, name, None)?;
+    Ok(Response { status: StatusCode::CREATED, ..made })
 }
 
 #[derive(Deserialize)]
@@ -333,5 +335,15 @@ mod tests {
         assert_eq!(cloud.bad("POST", "vvv/certificates/x/create", &CREATE.replace("Self", "nobody")).0, 404);
         cloud.good("DELETE", "vvv/certificates/tls/pending", "");
         assert_eq!(cloud.bad("GET", "vvv/certificates/tls/pending", "").0, 404);
+
+        // With the key used again, the first certificate answers the second request.
+        let reuse = CREATE.replace(r#""kty":"EC""#, r#""kty":"EC","reuse_key":true"#);
+        cloud.good("POST", "vvv/certificates/own/create", &reuse);
+        let own = cloud.good("GET", "vvv/certificates/own", "");
+        cloud.good("POST", "vvv/certificates/own/create", r#"{"policy":{"issuer":{"name":"Unknown"}}}"#);
+        let (status, merged) =
+            cloud.ask("POST", "vvv/certificates/own/pending/merge", &json!({"x5c": [own["cer"]]}).to_string());
+        assert_eq!((status, &merged["cer"]), (201, &own["cer"]));
+        assert_ne!(merged["id"], own["id"]);
     }
 }

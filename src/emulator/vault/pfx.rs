@@ -42,8 +42,11 @@ fn bag(kind: &[u8], content: &[u8], with_id: bool) -> Vec<u8> {
     der::group(der::SEQUENCE, &parts)
 }
 
-/// A file with a certificate and, if it may leave the vault, its key.
-pub(super) fn write(key: Option<&[u8]>, certificates: &[Vec<u8>], salt: [u8; 20]) -> Vec<u8> {
+/// A file with a certificate and, if it may leave the vault, its key. The salt of its MAC, which protects nothing here, is
+/// the digest of the certificate: a secret reads the same every time.
+pub(super) fn write(key: Option<&[u8]>, certificates: &[Vec<u8>]) -> Vec<u8> {
+    let salt = digest::digest(&digest::SHA256, certificates.first().map_or(&[], Vec::as_slice));
+    let salt = salt.as_ref();
     let mut bags = Vec::new();
     if let Some(key) = key {
         bags.push(bag(&KEY_BAG, key, true));
@@ -55,12 +58,12 @@ pub(super) fn write(key: Option<&[u8]>, certificates: &[Vec<u8>], salt: [u8; 20]
         bags.push(bag(&CERTIFICATE_BAG, &content, at == 0 && key.is_some()));
     }
     let safe = der::group(der::SEQUENCE, &[content_info(&der::group(der::SEQUENCE, &bags))]);
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &mac_key(&salt)), &safe);
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &mac_key(salt)), &safe);
     let algorithm = der::group(der::SEQUENCE, &[der::value(der::OID, &SHA256), der::value(der::NULL, &[])]);
     let digest = der::group(der::SEQUENCE, &[algorithm, der::value(der::OCTET_STRING, tag.as_ref())]);
     let mac = der::group(
         der::SEQUENCE,
-        &[digest, der::value(der::OCTET_STRING, &salt), der::integer(&ITERATIONS.to_be_bytes())],
+        &[digest, der::value(der::OCTET_STRING, salt), der::integer(&ITERATIONS.to_be_bytes())],
     );
     der::group(der::SEQUENCE, &[der::integer(&[3]), content_info(&safe), mac])
 }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_key_and_certificates_and_a_cut_one_nothing() {
-        let file = write(Some(b"\x30\x00"), &[b"leaf".to_vec(), b"root".to_vec()], [9; 20]);
+        let file = write(Some(b"\x30\x00"), &[b"leaf".to_vec(), b"root".to_vec()]);
         let contents = read(&file, "").unwrap();
         assert_eq!(contents.key.unwrap(), b"\x30\x00");
         assert_eq!(contents.certificates, [b"leaf".to_vec(), b"root".to_vec()]);

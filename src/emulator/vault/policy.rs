@@ -52,6 +52,10 @@ pub(super) struct Sans {
     pub(super) dns_names: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upns: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uris: Option<Vec<String>>,
+    #[serde(rename = "ipAddresses", skip_serializing_if = "Option::is_none")]
+    pub(super) ip_addresses: Option<Vec<String>>,
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]

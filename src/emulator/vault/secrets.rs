@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 /// The longest value (DOC: 25 KB).
 const MAX_VALUE: usize = 25 * 1024;
 
+/// The formats of a secret behind a certificate.
+pub(super) const PFX: &str = "application/x-pkcs12";
+pub(super) const PEM: &str = "application/x-pem-file";
+
 /// One version of a secret. Not `Debug`: it holds the value.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct SecretContent {
@@ -120,11 +124,23 @@ pub(super) fn get(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Ans
         return Err(Fault::disabled(Kind::Secret, "get"));
     }
     let id = shown.id.clone();
-    let value = match &shown.content.value {
-        Some(value) => value.clone(),
-        None => super::certificates::secret_value(call, name, &id)?,
-    };
-    ok(&SecretBundle { value: Some(value), ..bundle(call, name, Some(&id))? })
+    if let Some(value) = shown.content.value.clone() {
+        return ok(&SecretBundle { value: Some(value), ..bundle(call, name, Some(&id))? });
+    }
+    let kept = shown.content.content_type.clone().unwrap_or_default();
+    let shown_as = converted(call, &kept)?;
+    let value = Some(super::certificates::secret_value(call, name, &id, &shown_as)?);
+    ok(&SecretBundle { value, content_type: Some(shown_as), ..bundle(call, name, Some(&id))? })
+}
+
+/// The format in which the secret behind a certificate is wanted: as it is kept, or PFX as PEM, and nothing else (DOC; that
+/// the answer's content type is that of the conversion is a GUESS, the error's text is too).
+fn converted(call: &Call<'_>, kept: &str) -> Result<String, Fault> {
+    match call.request.query("outContentType").filter(|_| call.api.out_content_type()) {
+        None => Ok(kept.to_owned()),
+        Some(wanted) if wanted == kept || (kept == PFX && wanted == PEM) => Ok(wanted.to_owned()),
+        Some(wanted) => Err(Fault::bad_parameter(format!("A secret of type {kept} cannot be converted to {wanted}"))),
+    }
 }
 
 #[derive(Deserialize)]

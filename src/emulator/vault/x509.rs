@@ -6,11 +6,15 @@ use super::errors::Fault;
 use super::policy::{Policy, Sans, X509Properties};
 use chrono::NaiveDateTime;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa};
-use rcgen::{KeyPair, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{KeyPair, KeyUsagePurpose, OtherNameValue, SanType, SerialNumber};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A certificate is valid from ten minutes before it is made (REC).
 pub(super) const HEAD_START: i64 = 600;
+
+/// The object identifier of user principal names.
+const UPN: [u64; 10] = [1, 3, 6, 1, 4, 1, 311, 20, 2, 3];
 
 fn failed(error: rcgen::Error) -> Fault {
     Fault::bad_parameter(format!("The certificate cannot be made: {error}"))
@@ -78,6 +82,18 @@ fn params(x509: &X509Properties) -> Result<CertificateParams, Fault> {
         }
         for address in sans.emails.iter().flatten() {
             params.subject_alt_names.push(SanType::Rfc822Name(text(address)?));
+        }
+        for name in sans.upns.iter().flatten() {
+            let name = (UPN.to_vec(), OtherNameValue::Utf8String(name.clone()));
+            params.subject_alt_names.push(SanType::OtherName(name));
+        }
+        for uri in sans.uris.iter().flatten() {
+            params.subject_alt_names.push(SanType::URI(text(uri)?));
+        }
+        for address in sans.ip_addresses.iter().flatten() {
+            let parsed =
+                address.parse().map_err(|_| Fault::bad_parameter(format!("\"{address}\" is no IP address")))?;
+            params.subject_alt_names.push(SanType::IpAddress(parsed));
         }
     }
     params.is_ca =
@@ -222,19 +238,31 @@ fn read_key_usage(bits: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Alternative names: the three lists are all there, empty or not (REC).
+/// Alternative names: three lists are all there, empty or not (REC); the two of newer api-versions if there is something in
+/// them (GUESS). User principal names are not read.
 fn read_sans(content: &[u8]) -> Sans {
-    let (mut emails, mut dns_names) = (Vec::new(), Vec::new());
+    let (mut emails, mut dns_names, mut uris, mut ip_addresses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut names = Reader(content);
     while let Some(name) = names.next() {
         let text = String::from_utf8_lossy(name.content).into_owned();
         match name.tag {
             0x81 => emails.push(text),
             0x82 => dns_names.push(text),
+            0x86 => uris.push(text),
+            0x87 => ip_addresses.extend(ip_address(name.content)),
             _ => {}
         }
     }
-    Sans { emails: Some(emails), dns_names: Some(dns_names), upns: Some(Vec::new()) }
+    let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+    let (uris, ip_addresses) = (some(uris), some(ip_addresses));
+    Sans { emails: Some(emails), dns_names: Some(dns_names), upns: Some(Vec::new()), uris, ip_addresses }
+}
+
+/// An address of version 4 or 6 in its usual spelling.
+fn ip_address(content: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(content).map(IpAddr::from);
+    let address = four.or_else(|_| <[u8; 16]>::try_from(content).map(IpAddr::from)).ok()?;
+    Some(address.to_string())
 }
 
 /// An object identifier in dots.
@@ -298,7 +326,13 @@ mod tests {
     fn a_certificate_says_what_its_policy_says_and_can_be_read_back() {
         let mut policy = Policy::defaults(0);
         policy.x509_props.subject = "C=US, O=\"Contoso, Ltd\", CN=www.contoso.com".into();
-        policy.x509_props.sans = Some(Sans { dns_names: Some(vec!["a.contoso.com".into()]), ..Sans::default() });
+        let one = |text: &str| Some(vec![text.to_owned()]);
+        policy.x509_props.sans = Some(Sans {
+            dns_names: one("a.contoso.com"),
+            uris: one("https://contoso.com/a"),
+            ip_addresses: Some(vec!["10.0.0.1".into(), "2001:db8::1".into()]),
+            ..Sans::default()
+        });
         for spec in [Spec::Rsa(2048), Spec::Ec(Curve::P256), Spec::Ec(Curve::P521)] {
             let key = generate(spec).unwrap();
             let made = self_signed(&policy, &key, (1_700_000_000, 2_700_000_000), [7; 16]).unwrap();
@@ -308,7 +342,9 @@ mod tests {
             assert_eq!(facts.public_info, key.public_info().unwrap());
             assert_eq!(facts.ekus, policy.x509_props.ekus);
             assert_eq!(facts.key_usage, policy.x509_props.key_usage);
-            assert_eq!(facts.sans.unwrap().dns_names.unwrap(), ["a.contoso.com"]);
+            let sans = facts.sans.unwrap();
+            assert_eq!((sans.dns_names, sans.uris), (one("a.contoso.com"), one("https://contoso.com/a")));
+            assert_eq!(sans.ip_addresses.unwrap(), ["10.0.0.1", "2001:db8::1"]);
             assert!(!facts.ca);
             assert!(!request(&policy, &key).unwrap().is_empty());
         }
