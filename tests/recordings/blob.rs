@@ -103,6 +103,8 @@ struct Replay {
     /// The same accounts without a container.
     empty: Blobs,
     seeded: BTreeSet<String>,
+    /// Names of the blobs that this conversation wrote. The recorded containers held others, too.
+    made: BTreeSet<String>,
     names: Names,
     now: DateTime<Utc>,
 }
@@ -138,6 +140,7 @@ impl Replay {
             blobs: Blobs::new(&seed(true), now).unwrap(),
             empty: Blobs::new(&seed(false), now).unwrap(),
             seeded: accounts.into_values().flatten().collect(),
+            made: conversation.iter().filter_map(|it| Some(it.path.splitn(3, '/').nth(2)?.to_owned())).collect(),
             names: Names::default(),
             now,
         }
@@ -194,7 +197,11 @@ impl Replay {
             }
         }
         match (xml(&recorded.answer), xml(&ours)) {
-            (Some(theirs), Some(ours)) => found.extend(compare::json(&theirs, &ours, false, &mut self.names)),
+            (Some(mut theirs), Some(mut ours)) => {
+                self.own(&mut theirs);
+                self.own(&mut ours);
+                found.extend(compare::json(&theirs, &ours, false, &mut self.names));
+            }
             (None, None) => {}
             (theirs, _) => {
                 let what = if theirs.is_some() { "missing" } else { "extra" };
@@ -202,6 +209,19 @@ impl Replay {
             }
         }
         found
+    }
+}
+
+impl Replay {
+    /// Leaves only this conversation's blobs in a listing.
+    fn own(&self, listing: &mut Value) {
+        let Some(blob) = listing.pointer_mut("/EnumerationResults/Blobs/Blob") else { return };
+        let blobs = match blob.take() {
+            Value::Array(blobs) => blobs,
+            one => vec![one],
+        };
+        let own = |blob: &Value| blob["Name"].as_str().is_some_and(|name| self.made.contains(name));
+        *blob = blobs.into_iter().filter(own).collect();
     }
 }
 

@@ -10,17 +10,17 @@ use serde_json::Value;
 pub(super) struct Difference {
     /// Where: `status`, `header NAME`, or a path such as `$.error.code`.
     pub(super) at: String,
-    /// What: `missing` in ours, `extra` in ours, `type`, `value`.
+    /// What: `missing` in ours, `extra` in ours, `type`, `value`, `order`.
     pub(super) what: &'static str,
-    /// Both sides, for people.
-    pub(super) detail: String,
+    /// What was recorded.
+    pub(super) recorded: String,
+    /// What we have.
+    pub(super) ours: String,
 }
 
 impl Difference {
     pub(super) fn new(at: impl Into<String>, what: &'static str, recorded: &str, ours: &str) -> Self {
-        let short = |text: &str| text.chars().take(200).collect::<String>();
-        let detail = format!("expected {}, found {}", short(recorded), short(ours));
-        Difference { at: at.into(), what, detail }
+        Difference { at: at.into(), what, recorded: recorded.to_owned(), ours: ours.to_owned() }
     }
 }
 
@@ -117,6 +117,9 @@ fn walk(recorded: &Value, ours: &Value, at: &str, secret: bool, names: &mut Name
             let name = at.rsplit('.').next().unwrap_or_default();
             if left.starts_with("https://") {
                 names.learn_version(left, right);
+            }
+            if name == "request_id" {
+                names.learn(left, right);
             }
             let opaque = OPAQUE.contains(&name) || (secret && name == "value");
             if !opaque && names.ours(left) != *right {

@@ -28,6 +28,9 @@ struct Allowed {
     answer: u16,
     at: String,
     what: String,
+    /// A part of what was recorded, where that narrows it down.
+    #[serde(default)]
+    recorded: String,
     reason: String,
 }
 
@@ -37,6 +40,7 @@ impl Allowed {
             && self.answer == found.answer
             && self.at == found.difference.at
             && self.what == found.difference.what
+            && found.difference.recorded.contains(&self.recorded)
     }
 }
 
@@ -47,6 +51,10 @@ pub(super) struct Found {
     pub(super) request: String,
     pub(super) answer: u16,
     pub(super) difference: Difference,
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// What is wrong: differences that are not listed, and entries that do not occur.
@@ -73,7 +81,8 @@ pub(super) fn judge(found: &[Found]) {
     for (key, all) in &unlisted {
         writeln!(text, "{key} ({} times)", all.len()).unwrap();
         for found in all.iter().take(2) {
-            writeln!(text, "    {}: {}", found.place, found.difference.detail).unwrap();
+            let Difference { recorded, ours, .. } = &found.difference;
+            writeln!(text, "    {}: expected {}, found {}", found.place, short(recorded), short(ours)).unwrap();
         }
     }
     for (at, entry) in allowed.iter().enumerate().filter(|(at, _)| !occurs.contains(at)) {
