@@ -79,6 +79,7 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
         let found = replay.one(recorded);
         judged.answers += 1;
         judged.found.extend(found.into_iter().map(|difference| Found {
+            file: recorded.file.clone(),
             place: recorded.place(),
             request: operation(recorded),
             answer: recorded.status,

@@ -108,6 +108,7 @@ fn interaction(line: &str) -> Interaction {
     let hosts = [
         ("fakevault.local", "fakevault.vault.azure.net"),
         ("fakemhsm.local", "fakemhsm.managedhsm.azure.net"),
+        ("https://local\"", "https://vault.azure.net\""),
         ("keyvault_name.vault", "keyvault-name.vault"),
         ("//managedhsm/", "//fakemhsm.managedhsm.azure.net/"),
     ];
