@@ -9,6 +9,7 @@ mod conformance;
 mod containers;
 mod documents;
 mod emulator;
+mod recordings;
 mod roles;
 mod scenarios;
 mod support;
