@@ -21,7 +21,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("format", "error, model, tlog", "bytes at rest are pure functions: docs/FORMAT.md is all they know"),
     ("seal", "error", "encryption sees bytes, never what they mean or where they go"),
     ("store", "ambient, error, model", "a store knows paths and bytes, never what they mean"),
-    ("vault", "error, model", "the door to a vault does not know what stands behind it"),
+    ("vault", "ambient, error, model", "the door to a vault does not know what stands behind it"),
     ("archive", "ambient, error, format, model, store, tlog", "writing an archive needs no vault and no key that opens it"),
     ("capture", "ambient, format, model, vault", "what takes objects from a vault cannot reach a store"),
     ("restore", "ambient, archive, error, format, model, progress, vault", "carrying out a plan knows no Azure and no settings"),

@@ -2,6 +2,8 @@
 //! snapshot holds a [`Read`] and can therefore neither change the vault nor read a secret's value, for there is no call
 //! for either. Answers are Azure's raw JSON, never models: models lose what they do not know.
 
+pub mod memory;
+
 use std::fmt;
 
 use async_trait::async_trait;
