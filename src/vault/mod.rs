@@ -3,6 +3,7 @@
 //! for either. Answers are Azure's raw JSON, never models: models lose what they do not know.
 
 mod governed;
+pub mod memory;
 
 use std::fmt;
 

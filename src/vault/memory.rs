@@ -1,0 +1,499 @@
+//! A vault in memory, for tests and simulations: stricter than the real one where that costs nothing. Knows no HTTP and
+//! no Azure SDK, and keeps no secret worth keeping. Never a vault for anything.
+//!
+//! [`Memory::interfere`] hooks into every call, before its effect and after it: there a test changes the vault under the
+//! caller's hands (a torn read), or fails the call with its effect undone (lost) or done (landed).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Answer, Backup, Condition, Error, Exchange, Facts, Item, Listing, Page, Read, Traffic, Write};
+use crate::ambient::Clock;
+use crate::model::{Digest, Kind, Name, Object, VaultFacts, VaultUri};
+
+/// How long a soft-deleted object is kept.
+const RETENTION: TimeDelta = TimeDelta::days(90);
+
+/// A call, as a hook sees it.
+#[derive(Debug)]
+pub enum Call<'a> {
+    /// [`Read::list`], when its first page is asked for.
+    List(&'a Listing),
+    /// [`Read::get`].
+    Get(&'a Item),
+    /// [`Read::backup`].
+    Backup(&'a Object),
+    /// [`Write::restore`].
+    Restore(Kind),
+    /// [`Write::recover`].
+    Recover(&'a Object),
+    /// [`Facts::facts`].
+    Facts,
+}
+
+/// When a hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the call has any effect.
+    Before,
+    /// When its effect is done and its answer is on the way.
+    After,
+}
+
+type Hook = Arc<dyn Fn(&Memory, Moment, &Call<'_>) -> Result<(), Error> + Send + Sync>;
+
+/// A vault in memory.
+pub struct Memory {
+    uri: VaultUri,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    hook: Mutex<Option<Hook>>,
+}
+
+#[derive(Default)]
+struct State {
+    live: BTreeMap<Object, Stored>,
+    deleted: BTreeMap<Object, (Stored, DateTime<Utc>)>,
+    /// Objects on their way to being live, and since when they are.
+    arriving: BTreeMap<Object, (Stored, DateTime<Utc>)>,
+    /// Names that a purge still holds, and until when.
+    purging: BTreeMap<Object, DateTime<Utc>>,
+    facts: Option<VaultFacts>,
+    limbo: Duration,
+    versions: u64,
+    traffic: Traffic,
+}
+
+/// An object with all its versions, as a backup holds it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stored {
+    object: Object,
+    managed: bool,
+    versions: Vec<Version>,
+    /// What a certificate brings with it.
+    parts: Vec<Stored>,
+}
+
+/// One version of an object in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its id: 32 hexadecimal digits.
+    pub id: String,
+    /// Unix seconds of its creation.
+    pub created: i64,
+    /// Unix seconds of its last change.
+    pub updated: i64,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// A key's type.
+    pub key_type: String,
+    /// What its public part is made from: another text, another key.
+    pub material: String,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({})", self.uri)
+    }
+}
+
+impl Memory {
+    /// An empty vault.
+    pub fn new(uri: VaultUri, clock: Arc<dyn Clock>) -> Self {
+        Memory { uri, clock, state: Mutex::default(), hook: Mutex::default() }
+    }
+
+    /// Calls `hook` before and after the effect of every call; its error is what the caller gets.
+    pub fn interfere(&self, hook: impl Fn(&Memory, Moment, &Call<'_>) -> Result<(), Error> + Send + Sync + 'static) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
+
+    /// Calls no hook any more.
+    pub fn leave_alone(&self) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What the management plane says of the vault; nothing at first, so that asking is [`Condition::Denied`].
+    pub fn set_facts(&self, facts: VaultFacts) {
+        self.state().facts = Some(facts);
+    }
+
+    /// How long recovered objects take to come live, and purged names to come free. No time at first.
+    pub fn set_limbo(&self, limbo: Duration) {
+        self.state().limbo = limbo;
+    }
+
+    /// Adds a version to an object, and the object where it is new. A certificate brings its key and secret with it.
+    /// Returns the version's id.
+    pub fn put(&self, object: &Object) -> String {
+        let now = self.clock.now().timestamp();
+        let mut state = self.state();
+        state.versions += 1;
+        let id = format!("{:032x}", state.versions);
+        let parts = match object.kind {
+            Kind::Certificate => vec![Kind::Certificate, Kind::Key, Kind::Secret],
+            kind => vec![kind],
+        };
+        for kind in parts {
+            let part = Object::new(kind, object.name.clone());
+            let managed = kind != object.kind;
+            let new = || Stored { object: part.clone(), managed, versions: Vec::new(), parts: Vec::new() };
+            state.live.entry(part.clone()).or_insert_with(new).versions.push(Version {
+                id: id.clone(),
+                created: now,
+                updated: now,
+                enabled: true,
+                tags: BTreeMap::new(),
+                key_type: "RSA".to_owned(),
+                material: format!("{}/{id}", self.uri.host()),
+            });
+        }
+        id
+    }
+
+    /// Changes versions of a live object. The change is dated now.
+    pub fn change(&self, object: &Object, change: impl Fn(&mut Version)) {
+        let now = self.clock.now().timestamp();
+        if let Some(stored) = self.state().live.get_mut(object) {
+            for version in &mut stored.versions {
+                let before = version.clone();
+                change(version);
+                if *version != before {
+                    version.updated = now;
+                }
+            }
+        }
+    }
+
+    /// Deletes a live object softly; a certificate with its key and secret.
+    pub fn delete(&self, object: &Object) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        for kind in Kind::ALL {
+            let part = Object::new(kind, object.name.clone());
+            if (kind == object.kind || object.kind == Kind::Certificate)
+                && let Some(stored) = state.live.remove(&part)
+            {
+                state.deleted.insert(part, (stored, now));
+            }
+        }
+    }
+
+    /// Purges a soft-deleted object. Its name stays taken for as long as [`Memory::set_limbo`] says.
+    pub fn purge(&self, object: &Object) {
+        let mut state = self.state();
+        let until = self.clock.now() + state.limbo;
+        state.deleted.remove(object);
+        state.purging.insert(object.clone(), until);
+    }
+
+    /// Takes an object out of the live ones without a trace, which the real service never does.
+    pub fn lose(&self, object: &Object) {
+        self.state().live.remove(object);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        let now = self.clock.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.purging.retain(|_, until| *until > now);
+        let due: Vec<Object> =
+            state.arriving.iter().filter(|(_, (_, at))| *at <= now).map(|(object, _)| object.clone()).collect();
+        for object in due {
+            if let Some((stored, _)) = state.arriving.remove(&object) {
+                state.live.insert(object, stored);
+            }
+        }
+        state
+    }
+
+    fn hook(&self, moment: Moment, call: &Call<'_>) -> Result<(), Error> {
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hook.map_or(Ok(()), |hook| hook(self, moment, call))
+    }
+
+    /// One call: counted, hooked, timed.
+    fn call<T>(
+        &self,
+        call: &Call<'_>,
+        effect: impl FnOnce(&mut State) -> Result<T, Error>,
+    ) -> Result<(T, Exchange), Error> {
+        let began = self.clock.now();
+        self.state().traffic.requests += 1;
+        self.hook(Moment::Before, call)?;
+        let answer = effect(&mut self.state())?;
+        let now = self.clock.now();
+        self.hook(Moment::After, call)?;
+        let exchange = Exchange {
+            date: DateTime::from_timestamp(now.timestamp(), 0),
+            took_ms: u64::try_from((now - began).num_milliseconds()).unwrap_or(0),
+            api_version: "memory".to_owned(),
+            ..Exchange::default()
+        };
+        Ok((answer, exchange))
+    }
+
+    fn id(&self, collection: &str, name: &Name, version: Option<&str>) -> String {
+        let version = version.map_or_else(String::new, |version| format!("/{version}"));
+        format!("{}/{collection}/{name}{version}", self.uri)
+    }
+
+    /// A version as lists show it, under the id of the object or of the version.
+    fn item(&self, stored: &Stored, version: &Version, whole: bool) -> Value {
+        let Object { kind, name } = &stored.object;
+        let id = self.id(kind.plural(), name, whole.then_some(version.id.as_str()));
+        let mut item = json!({
+            if *kind == Kind::Key { "kid" } else { "id" }: id,
+            "attributes": {
+                "enabled": version.enabled, "created": version.created, "updated": version.updated,
+                "recoveryLevel": "Recoverable+Purgeable",
+            },
+        });
+        if let Some(item) = item.as_object_mut() {
+            if !version.tags.is_empty() {
+                item.insert("tags".into(), json!(version.tags));
+            }
+            if stored.managed {
+                item.insert("managed".into(), true.into());
+            }
+            if *kind == Kind::Certificate {
+                item.insert("x5t".into(), public(&version.material).into());
+            }
+        }
+        item
+    }
+
+    fn bundle(&self, stored: &Stored, version: &Version) -> Value {
+        let mut bundle = self.item(stored, version, true);
+        if stored.object.kind == Kind::Key
+            && let Some(members) = bundle.as_object_mut()
+        {
+            let kid = members.remove("kid");
+            let key = json!({"kid": kid, "kty": version.key_type, "e": "AQAB", "n": public(&version.material)});
+            members.insert("key".into(), key);
+        }
+        bundle
+    }
+
+    fn deleted_bundle(&self, stored: &Stored, at: DateTime<Utc>) -> Result<Value, Error> {
+        let version = stored.newest().ok_or_else(|| missing(&stored.object))?;
+        let mut bundle = self.bundle(stored, version);
+        if let Some(members) = bundle.as_object_mut() {
+            let recovery = self.id(&format!("deleted{}", stored.object.kind.plural()), &stored.object.name, None);
+            members.insert("recoveryId".into(), recovery.into());
+            members.insert("deletedDate".into(), at.timestamp().into());
+            members.insert("scheduledPurgeDate".into(), (at + RETENTION).timestamp().into());
+        }
+        Ok(bundle)
+    }
+
+    fn items(&self, state: &State, what: &Listing) -> Result<Vec<Value>, Error> {
+        Ok(match what {
+            Listing::Live(kind) => {
+                let stored = state.live.values().filter(|stored| stored.object.kind == *kind);
+                stored.filter_map(|stored| Some(self.item(stored, stored.newest()?, false))).collect()
+            }
+            Listing::Deleted(kind) => {
+                let stored = state.deleted.values().filter(|(stored, _)| stored.object.kind == *kind);
+                let bundles = stored.map(|(stored, at)| {
+                    let mut bundle = self.deleted_bundle(stored, *at)?;
+                    let id = self.id(kind.plural(), &stored.object.name, None);
+                    if let Some(members) = bundle.as_object_mut() {
+                        members.remove("key");
+                        members.insert(if *kind == Kind::Key { "kid" } else { "id" }.into(), id.into());
+                    }
+                    Ok(bundle)
+                });
+                bundles.collect::<Result<_, Error>>()?
+            }
+            Listing::Versions(object) => {
+                let stored = state.live.get(object).into_iter();
+                // In no order: the newest first, as nobody may rely upon.
+                stored
+                    .flat_map(|stored| stored.versions.iter().rev().map(|version| self.item(stored, version, true)))
+                    .collect()
+            }
+        })
+    }
+
+    fn find(&self, state: &State, what: &Item) -> Result<Value, Error> {
+        let (kind, name, version) = match what {
+            Item::Key(name, version) => (Kind::Key, name, version),
+            Item::Certificate(name, version) => (Kind::Certificate, name, version),
+            Item::RotationPolicy(name) => {
+                let key = Object::new(Kind::Key, name.clone());
+                return match state.live.contains_key(&key) {
+                    true => Ok(json!({"lifetimeActions": [], "attributes": {}})),
+                    false => Err(missing(&key)),
+                };
+            }
+            Item::Deleted(object) => {
+                if state.arriving.contains_key(object) {
+                    return Err(Error::new(Condition::InTransition, format!("{object} is being recovered")));
+                }
+                let (stored, at) = state.deleted.get(object).ok_or_else(|| missing(object))?;
+                return self.deleted_bundle(stored, *at);
+            }
+        };
+        let object = Object::new(kind, name.clone());
+        let stored = state.live.get(&object).ok_or_else(|| missing(&object))?;
+        let found = match version {
+            Some(id) => stored.versions.iter().find(|version| version.id == *id),
+            None => stored.newest(),
+        };
+        Ok(self.bundle(stored, found.ok_or_else(|| missing(&object))?))
+    }
+}
+
+impl Stored {
+    fn newest(&self) -> Option<&Version> {
+        self.versions.last()
+    }
+}
+
+/// Something that looks like a public key or a thumbprint.
+fn public(material: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Digest::of(material.as_bytes()).0)
+}
+
+fn missing(object: &Object) -> Error {
+    Error::new(Condition::NotFound, format!("there is no {object} in memory"))
+}
+
+fn raw(value: &Value) -> Result<Box<RawValue>, Error> {
+    to_raw_value(value).map_err(|error| Error::new(Condition::Malformed, error.to_string()))
+}
+
+#[async_trait]
+impl Read for Memory {
+    fn uri(&self) -> &VaultUri {
+        &self.uri
+    }
+
+    /// Pages of at most two items, the first of all and the last empty.
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<Page, Error>> {
+        let pages = stream::once(async move {
+            let pages = || {
+                let (items, exchange) =
+                    self.call(&Call::List(&what), |state| self.items(state, &what))?;
+                let items = items.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
+                let mut pages = vec![Vec::new()];
+                for item in items {
+                    match pages.last_mut() {
+                        Some(page) if page.len() == 1 => page.push(item),
+                        _ => pages.push(vec![item]),
+                    }
+                }
+                pages.push(Vec::new());
+                Ok(pages.into_iter().map(move |items| Ok(Page { items, exchange: exchange.clone() })).collect())
+            };
+            let pages: Vec<Result<Page, Error>> = pages().unwrap_or_else(|error| vec![Err(error)]);
+            stream::iter(pages)
+        });
+        pages.flatten().boxed()
+    }
+
+    async fn get(&self, what: Item) -> Result<Answer, Error> {
+        let (body, exchange) = self.call(&Call::Get(&what), |state| self.find(state, &what))?;
+        Ok(Answer { body: raw(&body)?, exchange })
+    }
+
+    async fn backup(&self, object: &Object) -> Result<Backup, Error> {
+        let (stored, exchange) = self.call(&Call::Backup(object), |state| {
+            let mut stored = state.live.get(object).cloned().ok_or_else(|| missing(object))?;
+            if stored.managed {
+                return Err(Error::new(Condition::Forbidden, format!("{object} belongs to a certificate")));
+            }
+            if object.kind == Kind::Certificate {
+                let parts = [Kind::Key, Kind::Secret].map(|kind| Object::new(kind, object.name.clone()));
+                stored.parts = parts.iter().filter_map(|part| state.live.get(part).cloned()).collect();
+            }
+            Ok(stored)
+        })?;
+        let blob = serde_json::to_vec(&stored).map_err(|e| Error::new(Condition::Malformed, e.to_string()))?;
+        Ok(Backup { blob: Zeroizing::new(blob), exchange })
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.state().traffic
+    }
+}
+
+#[async_trait]
+impl Write for Memory {
+    /// All or nothing: of a certificate, all three names must be free.
+    async fn restore(&self, kind: Kind, blob: &[u8]) -> Result<Answer, Error> {
+        let rejected = || Error::new(Condition::Rejected, "the blob is none of this vault");
+        let (body, exchange) = self.call(&Call::Restore(kind), |state| {
+            let mut stored: Stored = serde_json::from_slice(blob).map_err(|_| rejected())?;
+            if stored.object.kind != kind {
+                return Err(rejected());
+            }
+            let parts = std::mem::take(&mut stored.parts);
+            let all: Vec<Stored> = std::iter::once(stored.clone()).chain(parts).collect();
+            if let Some(taken) = all.iter().map(|part| &part.object).find(|object| state.taken(object)) {
+                return Err(Error::new(Condition::Conflict, format!("{taken} exists or is in a conflicting state")));
+            }
+            let body = self.bundle(&stored, stored.newest().ok_or_else(rejected)?);
+            state.live.extend(all.into_iter().map(|part| (part.object.clone(), part)));
+            Ok(body)
+        })?;
+        Ok(Answer { body: raw(&body)?, exchange })
+    }
+
+    async fn recover(&self, object: &Object) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.call(&Call::Recover(object), |state| {
+            if state.live.contains_key(object) {
+                return Err(Error::new(Condition::Live, format!("{object} is live")));
+            }
+            if state.arriving.contains_key(object) {
+                return Err(Error::new(Condition::InTransition, format!("{object} is being recovered")));
+            }
+            if !state.deleted.contains_key(object) {
+                return Err(missing(object));
+            }
+            for kind in Kind::ALL {
+                let part = Object::new(kind, object.name.clone());
+                if (kind == object.kind || object.kind == Kind::Certificate)
+                    && let Some((stored, _)) = state.deleted.remove(&part)
+                {
+                    let at = now + state.limbo;
+                    state.arriving.insert(part, (stored, at));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+impl State {
+    fn taken(&self, object: &Object) -> bool {
+        self.live.contains_key(object)
+            || self.deleted.contains_key(object)
+            || self.arriving.contains_key(object)
+            || self.purging.contains_key(object)
+    }
+}
+
+#[async_trait]
+impl Facts for Memory {
+    async fn facts(&self, vault: &VaultUri) -> Result<VaultFacts, Error> {
+        let denied = || Error::new(Condition::Denied, format!("{vault} may not be asked about"));
+        self.call(&Call::Facts, |state| state.facts.clone().ok_or_else(denied)).map(|(facts, _)| facts)
+    }
+}
