@@ -165,9 +165,11 @@ async fn what_a_lost_answer_leaves_open() {
 /// A container that is not the emulator's. `AKV_CONTAINER` names a file like the emulator's ready file that also has
 /// `container`, an address below which `conformance/` is empty.
 #[tokio::test]
-#[ignore = "needs a container: tests/interop runs it on Azurite, or set AKV_CONTAINER"]
 async fn an_outside_container_conforms() {
-    let file = std::env::var("AKV_CONTAINER").expect("AKV_CONTAINER must name a file");
+    let Ok(file) = std::env::var("AKV_CONTAINER") else {
+        eprintln!("skipped: AKV_CONTAINER names no container; tests/interop/azurite does");
+        return;
+    };
     let ready: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let text = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("{name} is missing")).to_owned();
     let proxy = ready["proxy"].as_str().map(|proxy| Url::parse(proxy).unwrap());

@@ -9,8 +9,8 @@ use akv_archiver::emulator::wire::{Caller, Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use hyper::header::{HeaderMap, HeaderName};
 use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::Judged;
@@ -124,7 +124,9 @@ impl Replay {
         for it in conversation {
             let account = it.host.trim_end_matches(".blob.core.windows.net").to_owned();
             let containers = accounts.entry(account).or_default();
-            if it.answer_headers.contains_key("x-ms-version-id") || it.answer_headers.get("x-ms-error-code").is_some_and(|code| code == "ContainerAlreadyExists") {
+            if it.answer_headers.contains_key("x-ms-version-id")
+                || it.answer_headers.get("x-ms-error-code").is_some_and(|code| code == "ContainerAlreadyExists")
+            {
                 containers.insert(container(it));
             }
         }
@@ -227,12 +229,17 @@ impl Replay {
 }
 
 fn versioned(name: &str) -> seed::Container {
-    seed::Container { name: name.to_owned(), worm: seed::Worm::VersionLevel, days: None, locked: false, legal_hold: false }
+    seed::Container {
+        name: name.to_owned(),
+        worm: seed::Worm::VersionLevel,
+        days: None,
+        locked: false,
+        legal_hold: false,
+    }
 }
 
 /// Elements whose text is a time, an identifier or a sentence with one in it.
-const OPAQUE: &[&str] =
-    &["Creation-Time", "Last-Modified", "Etag", "VersionId", "AccessTierChangeTime", "Message"];
+const OPAQUE: &[&str] = &["Creation-Time", "Last-Modified", "Etag", "VersionId", "AccessTierChangeTime", "Message"];
 
 /// XML as JSON: an element is an object of its elements, or its text. Elements of one name become a list. Attributes,
 /// and blobs that are not the conversation's own, are left out.

@@ -72,7 +72,11 @@ fn short(text: &str) -> String {
 pub(super) fn judge(found: &[Found]) {
     let file: File = toml::from_str(include_str!("differences.toml")).unwrap();
     let allowed = file.difference;
-    assert!(allowed.len() <= MOST, "{} entries in differences.toml, more than {MOST}: the list may only shrink", allowed.len());
+    assert!(
+        allowed.len() <= MOST,
+        "{} entries in differences.toml, more than {MOST}: the list may only shrink",
+        allowed.len()
+    );
     assert!(allowed.iter().all(|entry| entry.reason.len() > 20), "every entry gives its reason");
     let mut text = String::new();
     let mut unlisted: BTreeMap<String, Vec<&Found>> = BTreeMap::new();
@@ -94,7 +98,8 @@ pub(super) fn judge(found: &[Found]) {
         }
     }
     for (at, entry) in allowed.iter().enumerate().filter(|(at, _)| !occurs.contains(at)) {
-        writeln!(text, "entry {} no longer occurs, take it out: {} {} {}", at + 1, entry.request, entry.at, entry.what).unwrap();
+        writeln!(text, "entry {} no longer occurs, take it out: {} {} {}", at + 1, entry.request, entry.at, entry.what)
+            .unwrap();
     }
     assert!(text.is_empty(), "\n{text}");
 }

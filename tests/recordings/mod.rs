@@ -29,7 +29,9 @@ fn recorded_conversations_run_the_same_against_the_emulator() {
             total.found.extend(judged.found);
         }
         let Judged { conversations, answers, left_out, .. } = total;
-        report += &format!("recorded {judge} traffic: {answers} answers judged in {conversations} conversations, {left_out} left out\n");
+        report += &format!(
+            "recorded {judge} traffic: {answers} answers judged in {conversations} conversations, {left_out} left out\n"
+        );
         found.append(&mut total.found);
     }
     write!(std::io::stderr(), "{report}").ok();
