@@ -8,6 +8,7 @@ mod azure;
 mod conformance;
 mod documents;
 mod emulator;
+mod recordings;
 mod roles;
 mod scenarios;
 mod support;

@@ -2,8 +2,8 @@
 
 use super::errors::Fault;
 
-/// Known versions, oldest first (`azure.md` §1.8; REC up to 2025-07-01, later previews SRC).
-const KNOWN: [&str; 15] = [
+/// Known versions, oldest first (`azure.md` §1.8; REC up to 2025-07-01, later ones SRC).
+const KNOWN: [&str; 16] = [
     "2016-10-01",
     "7.0",
     "7.1",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 15] = [
     "2025-07-01",
     "2026-01-01-preview",
     "2026-03-01-preview",
+    "2026-04-01",
 ];
 
 /// A version that a request named.
@@ -77,7 +78,7 @@ mod tests {
         let api = |name| Api::parse(Some(name)).unwrap();
         assert!(!api("7.4").hsm_platform() && api("7.5-preview.1").hsm_platform());
         assert!(!api("7.0").recoverable_days() && api("7.1").recoverable_days());
-        assert!(!api("7.6").key_size() && api("2026-03-01-preview").key_size());
+        assert!(!api("7.6").key_size() && api("2026-03-01-preview").key_size() && api("2026-04-01").key_size());
         assert!(Api::parse(Some("2099-01-01")).is_err() && Api::parse(None).is_err());
     }
 }

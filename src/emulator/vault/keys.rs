@@ -5,7 +5,7 @@
 use super::crypto::{self, Curve, Material, Public, Spec};
 use super::encoding;
 use super::errors::Fault;
-use super::object::{Attributes, AttributesPatch, Content, Kind, Object, Phase, Shelf, Tags, Version};
+use super::object::{Attributes, AttributesPatch, Content, DAY, Kind, Object, Phase, Shelf, Tags, Version};
 use super::rotation::RotationPolicy;
 use super::state::{Answer, Call, Vault, ok};
 use super::view::AttributesView;
@@ -198,7 +198,8 @@ impl Content for KeyContent {
     }
 
     fn bundle(call: &mut Call<'_>, name: &str) -> Result<KeyBundle, Fault> {
-        bundle(call, name, None)
+        // The answer to a delete has no release policy (REC); the others that are made of this bundle: GUESS.
+        Ok(KeyBundle { release_policy: None, ..bundle(call, name, None)? })
     }
 
     fn item(call: &mut Call<'_>, name: &str, version: Option<&str>, _deleted: bool) -> Result<KeyItem, Fault> {
@@ -253,6 +254,10 @@ pub(super) fn add(
     if let Some(patch) = patch {
         patch.apply(&mut attributes)?;
         content.exportable = patch.exportable.unwrap_or(content.exportable);
+    }
+    // A key that only imports other keys is short-lived (REC).
+    if content.ops == ["import"] {
+        attributes.exp = attributes.exp.or(Some(call.now + 2 * DAY));
     }
     check_tags(tags.as_ref())?;
     check_ops(&content.ops)?;

@@ -126,7 +126,7 @@ pub(super) fn create(call: &mut Call<'_>, name: &str) -> Answer {
     let view = View::new(call.vault, name, &pending.request, Some(&pending));
     let location = format!("{}?api-version={}&request_id={}", view.id, call.api.name(), view.request_id);
     call.vault.pending.insert(slot, pending);
-    Ok(Response::json(StatusCode::ACCEPTED, &view).header("location", location))
+    Ok(later(Response::json(StatusCode::ACCEPTED, &view).header("location", location)))
 }
 
 /// When the issuer will have answered; `None` for never.
@@ -202,10 +202,15 @@ pub(super) fn expiry(made: i64, months: u32) -> i64 {
         .map_or(made, |end| end.timestamp())
 }
 
+/// When to ask again (REC).
+fn later(response: Response) -> Response {
+    response.header("retry-after", "10")
+}
+
 /// `GET /certificates/NAME/pending`.
 pub(super) fn get(call: &Call<'_>, name: &str) -> Answer {
     if let Some(pending) = call.vault.pending.get(&Shelf::<CertificateContent>::key(name)) {
-        return ok(&View::new(call.vault, &pending.name, &pending.request, Some(pending)));
+        return ok(&View::new(call.vault, &pending.name, &pending.request, Some(pending))).map(later);
     }
     let object = call.shelf::<CertificateContent>().live(name, call.moment())?;
     let request = object.extra.issued.as_ref().ok_or_else(|| Fault::pending_not_found(name))?;
