@@ -21,6 +21,8 @@ mod wire;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod recordings;
 
 use std::sync::Arc;
 
