@@ -15,8 +15,8 @@ use url::Url;
 
 use super::bodies;
 use super::classify::{Aim, Asked, Deed, blob_error, vault_error};
-use super::fake::{Stage, Step, answer};
 use super::failure::{Cause, Failure, Refusal};
+use super::fake::{Stage, Step, answer};
 use super::wire;
 use crate::capture;
 use crate::model::{Kind, Mode, Name, Object, StorePath, VaultUri, geography_of, object_of_id};
@@ -72,7 +72,9 @@ fn ask(it: &Interaction) -> Option<Ask> {
         ("GET", false, ["issuers" | "contacts", ..]) => return None,
         ("GET", false, [name, "versions"]) => Ask::List(Listing::Versions(object(name)?)),
         ("GET", true, [name]) => Ask::Get(Item::Deleted(object(name)?)),
-        ("GET", false, [name, "rotationpolicy"]) if kind == Kind::Key => Ask::Get(Item::RotationPolicy(Name::parse(name)?)),
+        ("GET", false, [name, "rotationpolicy"]) if kind == Kind::Key => {
+            Ask::Get(Item::RotationPolicy(Name::parse(name)?))
+        }
         ("GET", false, [_, "pending" | "policy"]) => return None,
         ("GET", false, [name, version @ ..]) => {
             let (name, version) = (Name::parse(name)?, version.first().map(|version| (*version).to_owned()));
@@ -128,7 +130,11 @@ fn every_recorded_refusal_of_a_vault_lands_in_its_condition() {
     for it in recorded.iter().filter(|it| (it.to_vault() || it.to_hsm()) && it.status >= 400) {
         let refusal = refusal(it);
         let wanted = expected(&refusal).unwrap_or_else(|| panic!("{}: {refusal:?} is not in the table", it.place()));
-        seen.insert((refusal.status, refusal.code.clone().unwrap_or_default(), refusal.inner.clone().unwrap_or_default()));
+        seen.insert((
+            refusal.status,
+            refusal.code.clone().unwrap_or_default(),
+            refusal.inner.clone().unwrap_or_default(),
+        ));
         let asked = Asked { vault: &uri, deed: Deed::Get, kind: Kind::Key, name: None };
         let error = vault_error(&Failure::new(Cause::Refused(refusal)), &asked);
         assert_eq!(error.condition, wanted, "{}: {error}", it.place());
@@ -304,7 +310,11 @@ async fn every_recorded_answer_of_blob_storage_passes_its_door() {
                 assert!(all.iter().all(Result::is_ok) && all.len() == wanted, "{place}: {} of {wanted}", all.len());
                 "listing"
             }
-            ("PUT", 201) if put && it.query.iter().all(|(name, _)| name == "timeout") && it.answer_headers.contains_key("content-md5") => {
+            ("PUT", 201)
+                if put
+                    && it.query.iter().all(|(name, _)| name == "timeout")
+                    && it.answer_headers.contains_key("content-md5") =>
+            {
                 let made = container.create(&path, Bytes::new()).await.expect(&place);
                 assert_eq!(made.version.as_ref(), it.answer_headers.get("x-ms-version-id"), "{place}");
                 "create"

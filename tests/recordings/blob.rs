@@ -9,8 +9,8 @@ use akv_archiver::emulator::wire::{Caller, Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use hyper::header::{HeaderMap, HeaderName};
 use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::Judged;
@@ -78,6 +78,12 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
     for recorded in ours {
         let found = replay.one(recorded);
         judged.answers += 1;
+        if !found.iter().any(|difference| difference.at == "status") {
+            let code = recorded.answer.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<'));
+            let code = code.map(|(code, _)| code.to_owned());
+            let code = code.or_else(|| recorded.answer_headers.get("x-ms-error-code").cloned()).unwrap_or_default();
+            judged.seen.note(recorded.status, operation(recorded), code, String::new());
+        }
         judged.found.extend(found.into_iter().map(|difference| Found {
             file: recorded.file.clone(),
             place: recorded.place(),
@@ -124,7 +130,9 @@ impl Replay {
         for it in conversation {
             let account = it.host.trim_end_matches(".blob.core.windows.net").to_owned();
             let containers = accounts.entry(account).or_default();
-            if it.answer_headers.contains_key("x-ms-version-id") || it.answer_headers.get("x-ms-error-code").is_some_and(|code| code == "ContainerAlreadyExists") {
+            if it.answer_headers.contains_key("x-ms-version-id")
+                || it.answer_headers.get("x-ms-error-code").is_some_and(|code| code == "ContainerAlreadyExists")
+            {
                 containers.insert(container(it));
             }
         }
@@ -227,12 +235,17 @@ impl Replay {
 }
 
 fn versioned(name: &str) -> seed::Container {
-    seed::Container { name: name.to_owned(), worm: seed::Worm::VersionLevel, days: None, locked: false, legal_hold: false }
+    seed::Container {
+        name: name.to_owned(),
+        worm: seed::Worm::VersionLevel,
+        days: None,
+        locked: false,
+        legal_hold: false,
+    }
 }
 
 /// Elements whose text is a time, an identifier or a sentence with one in it.
-const OPAQUE: &[&str] =
-    &["Creation-Time", "Last-Modified", "Etag", "VersionId", "AccessTierChangeTime", "Message"];
+const OPAQUE: &[&str] = &["Creation-Time", "Last-Modified", "Etag", "VersionId", "AccessTierChangeTime", "Message"];
 
 /// XML as JSON: an element is an object of its elements, or its text. Elements of one name become a list. Attributes,
 /// and blobs that are not the conversation's own, are left out.

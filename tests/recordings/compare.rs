@@ -179,7 +179,8 @@ mod tests {
         let (old, new) = ("0".repeat(32), "f".repeat(32));
         let mut names = Names::default();
         let recorded = value!({"id": format!("https://v/keys/k/{old}"), "n": "a", "created": 1, "on": true, "a": {"b": 1}, "c": 1});
-        let ours = value!({"id": format!("https://v/keys/k/{new}"), "n": "b", "created": "2", "on": false, "a": {}, "d": 1});
+        let ours =
+            value!({"id": format!("https://v/keys/k/{new}"), "n": "b", "created": "2", "on": false, "a": {}, "d": 1});
         let found = json(&recorded, &ours, false, &mut names);
         let found: Vec<(&str, &str)> = found.iter().map(|it| (it.at.as_str(), it.what)).collect();
         let expected =

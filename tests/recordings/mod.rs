@@ -4,9 +4,12 @@
 mod blob;
 mod compare;
 mod differences;
+mod evidence;
+#[allow(dead_code, reason = "the client's judge uses the rest")]
 mod traffic;
 mod vault;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 /// The whole replay is one test, since the allow-list is judged as a whole.
@@ -15,6 +18,7 @@ fn recorded_conversations_run_the_same_against_the_emulator() {
     let Some(interactions) = traffic::read() else { return };
     let conversations = traffic::conversations(interactions);
     let mut found = Vec::new();
+    let mut seen = Seen::default();
     let mut report = String::new();
     for (judge, run) in [
         ("vault", vault::replay as fn(&[traffic::Interaction]) -> Judged),
@@ -27,13 +31,18 @@ fn recorded_conversations_run_the_same_against_the_emulator() {
             total.answers += judged.answers;
             total.left_out += judged.left_out;
             total.found.extend(judged.found);
+            seen.operations.extend(judged.seen.operations);
+            seen.errors.extend(judged.seen.errors);
         }
         let Judged { conversations, answers, left_out, .. } = total;
-        report += &format!("recorded {judge} traffic: {answers} answers judged in {conversations} conversations, {left_out} left out\n");
+        report += &format!(
+            "recorded {judge} traffic: {answers} answers judged in {conversations} conversations, {left_out} left out\n"
+        );
         found.append(&mut total.found);
     }
     write!(std::io::stderr(), "{report}").ok();
     differences::judge(&found);
+    evidence::judge(&seen);
 }
 
 /// What came of a conversation.
@@ -43,4 +52,24 @@ struct Judged {
     answers: usize,
     left_out: usize,
     found: Vec<differences::Found>,
+    seen: Seen,
+}
+
+/// What both sides answered alike in status.
+#[derive(Default)]
+struct Seen {
+    /// Operations that were granted.
+    operations: BTreeSet<String>,
+    /// Status, code and inner code of refusals.
+    errors: BTreeSet<(u16, String, String)>,
+}
+
+impl Seen {
+    fn note(&mut self, status: u16, operation: String, code: String, inner: String) {
+        if status < 400 {
+            self.operations.insert(operation);
+        } else if !code.is_empty() {
+            self.errors.insert((status, code, inner));
+        }
+    }
 }

@@ -73,6 +73,17 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
             found.retain(|difference| difference.what != "value" || !difference.at.starts_with("$.policy."));
         }
         judged.answers += pages.len().max(1);
+        if !found.iter().any(|difference| difference.at == "status") {
+            let answer: Value = serde_json::from_str(&recorded.answer).unwrap_or_default();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let error = &answer["error"];
+            judged.seen.note(
+                recorded.status,
+                operation(recorded),
+                text(&error["code"]),
+                text(&error["innererror"]["code"]),
+            );
+        }
         judged.found.extend(found.into_iter().map(|difference| Found {
             file: recorded.file.clone(),
             place: recorded.place(),
@@ -492,7 +503,8 @@ fn seeds(conversation: &[&Interaction]) -> Vec<seed::Vault> {
             let days: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
             vault.retention_days = days.parse().unwrap();
         }
-        let (kind, name) = parts(&format!("https://{}{}", it.host, it.path)).map_or_else(Default::default, |(kind, name, _)| (kind, name));
+        let (kind, name) = parts(&format!("https://{}{}", it.host, it.path))
+            .map_or_else(Default::default, |(kind, name, _)| (kind, name));
         if it.status < 400 && matches!(it.method.as_str(), "PUT" | "POST") {
             made.insert(key(&kind, &name));
         } else if it.method == "DELETE" && (it.status == 200 || it.status == 403) && made.insert(key(&kind, &name)) {
@@ -509,7 +521,9 @@ fn found_there(kind: &str, name: &str, answer: &str) -> Option<seed::Object> {
     let expires = answer["attributes"]["exp"].is_number().then_some("expires_in_days = 365\n").unwrap_or_default();
     let rest = match (kind, key["crv"].as_str(), key["n"].as_str()) {
         ("keys", Some(curve), _) => format!("kind = \"key\"\ntype = {}\ncurve = \"{curve}\"\n", key["kty"]),
-        ("keys", None, Some(n)) => format!("kind = \"key\"\ntype = {}\nbits = {}\n", key["kty"], n.len() * 6 / 1024 * 1024),
+        ("keys", None, Some(n)) => {
+            format!("kind = \"key\"\ntype = {}\nbits = {}\n", key["kty"], n.len() * 6 / 1024 * 1024)
+        }
         ("secrets", ..) if answer["error"].is_null() => "kind = \"secret\"\n".to_owned(),
         // Only the secret behind a certificate cannot be deleted.
         ("secrets" | "certificates", ..) => "kind = \"certificate\"\n".to_owned(),

@@ -63,7 +63,7 @@ impl Api {
         self.since("2025-07-01")
     }
 
-    /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS).
+    /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS[certificate-subject-since]).
     pub(super) fn certificate_subject(self) -> bool {
         self.since("7.4")
     }
