@@ -5,6 +5,7 @@ mod blob;
 mod compare;
 mod differences;
 mod evidence;
+mod setup;
 #[allow(dead_code, reason = "the client's judge uses the rest")]
 mod traffic;
 mod vault;
@@ -30,14 +31,19 @@ fn recorded_conversations_run_the_same_against_the_emulator() {
             total.conversations += usize::from(judged.answers > 0);
             total.answers += judged.answers;
             total.left_out += judged.left_out;
+            total.items += judged.items;
+            total.foreign += judged.foreign;
             total.found.extend(judged.found);
             seen.operations.extend(judged.seen.operations);
             seen.errors.extend(judged.seen.errors);
         }
-        let Judged { conversations, answers, left_out, .. } = total;
-        report += &format!(
-            "recorded {judge} traffic: {answers} answers judged in {conversations} conversations, {left_out} left out\n"
-        );
+        let Judged { conversations, answers, left_out, items, foreign, .. } = total;
+        report += &format!("recorded {judge} traffic: {answers} answers judged in {conversations} conversations, ");
+        report += &format!("{left_out} left out");
+        if items > 0 {
+            report += &format!("; {items} items of lists compared, {foreign} of others' objects not");
+        }
+        report.push('\n');
         found.append(&mut total.found);
     }
     write!(std::io::stderr(), "{report}").ok();
@@ -51,6 +57,10 @@ struct Judged {
     conversations: usize,
     answers: usize,
     left_out: usize,
+    /// Items of lists that were compared.
+    items: usize,
+    /// Items of lists that belong to objects which the conversation neither made nor touched.
+    foreign: usize,
     found: Vec<differences::Found>,
     seen: Seen,
 }

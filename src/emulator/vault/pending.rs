@@ -277,6 +277,7 @@ mod tests {
     use crate::emulator::vault::encoding;
     use crate::emulator::vault::fixture::Cloud;
     use crate::emulator::vault::{crypto, policy::Policy, x509};
+    use crate::emulator::wire::Response;
     use serde_json::{Value, json};
 
     const CREATE: &str =
