@@ -256,7 +256,8 @@ pub(super) fn add(
         patch.apply(&mut attributes)?;
         content.exportable = patch.exportable.unwrap_or(content.exportable);
     }
-    // A key that only imports other keys is short-lived (REC).
+    // A key that only imports other keys is short-lived (REC for the creation of RSA-HSM keys; that every such key is, is
+    // a GUESS[import-key-expiry]).
     if content.ops == ["import"] {
         attributes.exp = attributes.exp.or(Some(call.now + 2 * DAY));
     }
