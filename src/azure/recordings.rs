@@ -188,7 +188,8 @@ async fn open(vault: &super::Vault, ask: Ask) -> Result<(), vault::Error> {
 async fn challenged(it: &Interaction) {
     let stage = Stage::new([answer(200, r#"{"value":[],"nextLink":null}"#)]);
     stage.fake.early([step(it)]);
-    open(&door(&stage, it), Ask::List(Listing::Live(Kind::Key))).await.expect(&it.place());
+    let opened = open(&door(&stage, it), Ask::List(Listing::Live(Kind::Key))).await;
+    assert!(opened.is_ok(), "{}: {opened:?}", it.place());
     assert!(stage.done() && stage.fake.log().len() == 2, "{}", it.place());
 }
 
@@ -257,7 +258,8 @@ async fn listed(it: &Interaction, listing: &Listing) -> &'static str {
         steps.extend((ours && more).then(end));
     }
     let stage = Stage::new(steps);
-    let sweep = capture::sweep(&door(&stage, it)).await.expect(&it.place());
+    let place = it.place();
+    let sweep = capture::sweep(&door(&stage, it)).await.expect(&place);
     assert!(sweep.gaps.is_empty() && stage.done(), "{}: {:?}", it.place(), sweep.gaps);
     let names: BTreeSet<Object> = addresses.map(|address| object_of_id(address).expect("an address").0).collect();
     let found = sweep.live.keys().chain(sweep.deleted.keys()).cloned().collect();
@@ -390,7 +392,8 @@ async fn resource(it: &Interaction, body: &Value) -> &'static str {
         assert_eq!(found.expect_err(&it.place()).condition, Condition::NotFound, "{}", it.place());
         return "missing vault";
     }
-    let facts = found.expect(&it.place());
+    let place = it.place();
+    let facts = found.expect(&place);
     let properties = &body["properties"];
     assert_eq!(facts.sku, properties["sku"]["name"].as_str().unwrap().to_lowercase());
     assert!(facts.place.geography.is_some(), "{}: {}", it.place(), facts.place.location);

@@ -10,6 +10,10 @@
 //!                                 log, latency, faults, limits, caller
 //! ```
 //!
+//! What a behaviour rests on is marked where it is written: `REC` seen in recorded traffic, `DOC` documented, and, with an
+//! id under which docs/EMULATOR.md lists it, `ISSUE[id]` reported by a user, `MEM[id]` remembered from use, `GUESS[id]`
+//! our guess.
+//!
 //! `control` is a second, plain listener for tests; `run` starts and stops the whole.
 
 mod arm;

@@ -78,6 +78,12 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
     for recorded in ours {
         let found = replay.one(recorded);
         judged.answers += 1;
+        if !found.iter().any(|difference| difference.at == "status") {
+            let code = recorded.answer.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<'));
+            let code = code.map(|(code, _)| code.to_owned());
+            let code = code.or_else(|| recorded.answer_headers.get("x-ms-error-code").cloned()).unwrap_or_default();
+            judged.seen.note(recorded.status, operation(recorded), code, String::new());
+        }
         judged.found.extend(found.into_iter().map(|difference| Found {
             file: recorded.file.clone(),
             place: recorded.place(),

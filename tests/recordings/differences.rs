@@ -65,19 +65,21 @@ fn short(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-/// What is wrong: differences that are not listed, and entries that do not occur.
+/// Judges what was found by the committed list.
 ///
 /// # Panics
-/// If there is any of either, with all of them.
+/// If a difference is not listed or an entry does not occur, with all of them.
 pub(super) fn judge(found: &[Found]) {
     let file: File = toml::from_str(include_str!("differences.toml")).unwrap();
-    let allowed = file.difference;
-    assert!(
-        allowed.len() <= MOST,
-        "{} entries in differences.toml, more than {MOST}: the list may only shrink",
-        allowed.len()
-    );
-    assert!(allowed.iter().all(|entry| entry.reason.len() > 20), "every entry gives its reason");
+    let count = file.difference.len();
+    assert!(count <= MOST, "{count} entries in differences.toml, more than {MOST}: the list may only shrink");
+    assert!(file.difference.iter().all(|entry| entry.reason.len() > 20), "every entry gives its reason");
+    let wrong = wrong(&file.difference, found);
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// What is wrong: differences that are not listed, and entries that do not occur.
+fn wrong(allowed: &[Allowed], found: &[Found]) -> String {
     let mut text = String::new();
     let mut unlisted: BTreeMap<String, Vec<&Found>> = BTreeMap::new();
     let mut occurs: BTreeSet<usize> = BTreeSet::new();
@@ -98,8 +100,40 @@ pub(super) fn judge(found: &[Found]) {
         }
     }
     for (at, entry) in allowed.iter().enumerate().filter(|(at, _)| !occurs.contains(at)) {
-        writeln!(text, "entry {} no longer occurs, take it out: {} {} {}", at + 1, entry.request, entry.at, entry.what)
-            .unwrap();
+        let Allowed { request, at: place, what, .. } = entry;
+        writeln!(text, "entry {} no longer occurs, take it out: {request} {place} {what}", at + 1).unwrap();
     }
-    assert!(text.is_empty(), "\n{text}");
+    text
+}
+
+#[test]
+fn only_what_is_listed_and_occurs_is_right() {
+    let found = |at: &str, file: &str| Found {
+        file: file.into(),
+        place: String::new(),
+        request: "GET /keys".into(),
+        answer: 200,
+        difference: Difference::new(at, "value", "old words", "new words"),
+    };
+    let allowed = |request: &str, at: &str, file: &str, recorded: &str| Allowed {
+        request: request.into(),
+        file: file.into(),
+        answer: 200,
+        at: at.into(),
+        what: "value".into(),
+        recorded: recorded.into(),
+        reason: String::new(),
+    };
+    for entry in [allowed("*", "$.a.b", "", ""), allowed("GET /keys", "*.b", "2020", "old")] {
+        assert_eq!(wrong(&[entry], &[found("$.a.b", "of 2020")]), "");
+    }
+    for entry in [
+        allowed("GET /secrets", "$.a.b", "", ""),
+        allowed("*", "$.a", "", ""),
+        allowed("*", "$.a.b", "2021", ""),
+        allowed("*", "$.a.b", "", "new"),
+    ] {
+        let wrong = wrong(&[entry], &[found("$.a.b", "of 2020")]);
+        assert!(wrong.contains("GET /keys → 200: $.a.b value") && wrong.contains("no longer occurs"), "{wrong}");
+    }
 }

@@ -146,7 +146,7 @@ fn governed<'a>(account: &'a mut Account, container: &str, name: &str, ask: &Ask
     conditions::check(ask, Guard::Change, Some(version))?;
     let tick = version.created;
     if !container.protection.is_version_level() {
-        return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into()); // GUESS: the code.
+        return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into()); // GUESS[policy-on-unversioned]: the code.
     }
     container.version_mut(name, tick)
 }

@@ -2,8 +2,7 @@
 //! where Azure is strict, above all about write-once storage (azure.md §7); what it does not model it refuses with 501
 //! instead of ignoring it. Knows no sockets, no clock and no archives.
 //!
-//! Comments say where a behaviour is from: REC was recorded from Azure, DOC is documented, GUESS is neither and should
-//! not be relied upon.
+//! What each behaviour rests on is marked where it is written, in the words that `emulator` explains.
 
 mod ask;
 mod blocks;

@@ -43,7 +43,8 @@ fn is_kept(version: &Version, now: DateTime<Utc>) -> bool {
 
 /// Whether the container itself may be deleted. An empty one may, even with a locked policy (REC
 /// cli/test_immutability_policy #16); a version-level container must be emptied first whatever its versions' retention
-/// (DOC). The codes are those of MicrosoftDocs/feedback#1844; which of them covers version-level is a GUESS.
+/// (DOC). The codes are those of MicrosoftDocs/feedback#1844
+/// (ISSUE[container-deletion]); which of them covers version-level is a GUESS[container-deletion].
 pub(super) fn permits_deletion(container: &Container) -> Result<(), Code> {
     match container.protection {
         _ if container.blobs.is_empty() => Ok(()),
@@ -62,7 +63,7 @@ pub(super) fn inherited(protection: Protection, created: Tick) -> Option<Policy>
 }
 
 /// What becomes of a version's policy when `wanted` is set: an unlocked one takes anything, a locked one stays locked
-/// and only grows (DOC). The error code is a GUESS; the refusal is not.
+/// and only grows (DOC). The error code is a GUESS[locked-policy-code]; the refusal is not.
 pub(super) fn replace(present: Option<Policy>, wanted: Policy) -> Result<Policy, Code> {
     match present {
         Some(present) if present.locked && (!wanted.locked || wanted.until < present.until) => {

@@ -61,11 +61,12 @@ pub(super) fn commit(
 ) -> Result<Response, Refusal> {
     let versions = container.protection.is_version_level();
     if (draft.policy.is_some() || draft.hold.is_some()) && !versions {
-        // GUESS: the code. That version-level support is needed is documented.
+        // GUESS[policy-on-unversioned]: the code. That version-level support is needed is documented.
         return Err(Code::BLOB_OPERATION_NOT_SUPPORTED.into());
     }
     let present = container.current(name);
-    // GUESS: conditions come before the permission to overwrite and before the write-once rules, so that
+    // GUESS[condition-first]: conditions come before the permission to overwrite and before the write-once rules, so
+    // that
     // `If-None-Match: *` over an existing name answers `BlobAlreadyExists` to a caller who may only add, and in a
     // container-level container (azure.md §11.6: the code there is unknown; clients should take either).
     conditions::check(ask, Guard::Create, present)?;

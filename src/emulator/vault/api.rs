@@ -2,7 +2,7 @@
 
 use super::errors::Fault;
 
-/// Known versions, oldest first (`azure.md` §1.8; REC up to 2025-07-01, later previews SRC).
+/// Known versions, oldest first (`azure.md` §1.8; REC up to 2025-07-01, later ones SRC).
 const KNOWN: [&str; 16] = [
     "2016-10-01",
     "7.0",
@@ -63,12 +63,7 @@ impl Api {
         self.since("2025-07-01")
     }
 
-    /// `outContentType` of a request for a secret (DOC).
-    pub(super) fn out_content_type(self) -> bool {
-        self.since("2025-06-01-preview")
-    }
-
-    /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS).
+    /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS[certificate-subject-since]).
     pub(super) fn certificate_subject(self) -> bool {
         self.since("7.4")
     }
@@ -83,7 +78,7 @@ mod tests {
         let api = |name| Api::parse(Some(name)).unwrap();
         assert!(!api("7.4").hsm_platform() && api("7.5-preview.1").hsm_platform());
         assert!(!api("7.0").recoverable_days() && api("7.1").recoverable_days());
-        assert!(!api("7.6").key_size() && api("2026-03-01-preview").key_size());
+        assert!(!api("7.6").key_size() && api("2026-03-01-preview").key_size() && api("2026-04-01").key_size());
         assert!(Api::parse(Some("2099-01-01")).is_err() && Api::parse(None).is_err());
     }
 }

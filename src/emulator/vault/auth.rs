@@ -26,7 +26,7 @@ pub(super) fn authenticate<'a>(caller: Option<&'a Caller>, tenant: &str) -> Resu
 /// Whether the caller may do `action`, such as `keys/backup/action`.
 ///
 /// # Errors
-/// 403 in Azure's words, line breaks and all (ISSUE): clients have failed to parse exactly this text.
+/// 403 in Azure's words, line breaks and all (ISSUE[forbidden-text]): clients have failed to parse exactly this text.
 pub(super) fn authorize(caller: &Caller, action: &str, vault: &Vault, tenant: &str) -> Result<(), Fault> {
     let action = format!("Microsoft.KeyVault/vaults/{action}");
     if caller.may(&action) {

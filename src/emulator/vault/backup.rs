@@ -91,7 +91,7 @@ fn key(call: &mut Call<'_>, name: &str) -> Result<Object<KeyContent>, Fault> {
     for version in &mut object.versions {
         version.content.material()?;
     }
-    // Whether a backup carries the rotation policy is unknown; that it does not is a GUESS.
+    // Whether a backup carries the rotation policy is unknown; that it does not is a GUESS[backup-without-rotation].
     Ok(Object { extra: None, ..object.clone() })
 }
 
@@ -105,7 +105,7 @@ pub(super) fn restore(call: &mut Call<'_>, kind: Kind) -> Answer {
     }
     let hsm = |object: &Object<KeyContent>| object.versions.iter().any(|version| version.content.hsm);
     if payload.key.as_ref().is_some_and(hsm) && !call.vault.premium {
-        // Unknown for a restore; the answer of a create is a GUESS.
+        // Unknown for a restore; the answer of a create is a GUESS[restore-hsm-key].
         return Err(Fault::hsm_on_standard());
     }
     match (kind, payload.key, payload.secret, payload.certificate) {
@@ -143,7 +143,8 @@ fn open(call: &mut Call<'_>, kind: Kind, value: &str) -> Result<Payload, Fault> 
     }
     let plain = parts.open(&world.key).ok_or_else(Fault::malformed_blob)?;
     let payload: Payload = serde_json::from_slice(&plain).map_err(|_| Fault::malformed_blob())?;
-    // A key's blob at /certificates/restore has the right magic and the wrong content; the answer is a GUESS.
+    // A key's blob at /certificates/restore has the right magic and the wrong content; the
+    // answer is a GUESS[blob-of-other-kind].
     if payload.kind == kind { Ok(payload) } else { Err(Fault::malformed_blob()) }
 }
 

@@ -337,7 +337,8 @@ struct UpdateBody {
     policy: Option<PolicyPatch>,
 }
 
-/// `PATCH /certificates/NAME[/VERSION]`. Key and secret are enabled and disabled with the certificate (GUESS).
+/// `PATCH /certificates/NAME[/VERSION]`. Key and secret are enabled and disabled with the certificate
+/// (GUESS[certificate-disables-all]).
 pub(super) fn update(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Answer {
     let body: UpdateBody = call.body()?;
     check_tags(body.tags.as_ref())?;

@@ -1,6 +1,6 @@
 //! Every refusal of Key Vault, word for word, in one table. Knows no state; who refuses what is decided elsewhere.
 //!
-//! Marks: REC seen in recorded traffic, DOC documented, ISSUE quoted by a user, MEM remembered from use, GUESS ours.
+//! The marks are explained in `emulator`.
 
 use super::object::Kind;
 use crate::emulator::wire::Response;
@@ -68,7 +68,7 @@ impl Fault {
         .challenge(tenant)
     }
 
-    /// A token for another service. MEM.
+    /// A token for another service. MEM[wrong-audience].
     pub(super) fn wrong_audience(tenant: &str, audience: &str) -> Self {
         let message = format!("AKV10022: Invalid audience. Expected {}, found: {audience}.", super::auth::AUDIENCE);
         Fault::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).challenge(tenant)
@@ -84,12 +84,12 @@ impl Fault {
 
     // 403
 
-    /// A refusal by the permission model. ISSUE.
+    /// A refusal by the permission model. ISSUE[forbidden-by-rbac].
     pub(super) fn forbidden_by_rbac(message: String) -> Self {
         Fault::new(StatusCode::FORBIDDEN, "Forbidden", message).inner("ForbiddenByRbac")
     }
 
-    /// Use of a disabled object. REC for secrets; keys by analogy, GUESS.
+    /// Use of a disabled object. REC for secrets; keys by analogy, GUESS[disabled].
     pub(super) fn disabled(kind: Kind, operation: &str) -> Self {
         let message = format!("Operation {operation} is not allowed on a disabled {}.", kind.noun());
         let inner = match kind {
@@ -100,27 +100,28 @@ impl Fault {
         Fault::new(StatusCode::FORBIDDEN, "Forbidden", message).inner(inner)
     }
 
-    /// A key's private operation outside its validity. DOC for the rule, GUESS for the text.
+    /// A key's private operation outside its validity. DOC for the rule, GUESS[outside-validity] for the text.
     pub(super) fn outside_validity(operation: &str, which: &'static str) -> Self {
         let inner = if which == "expired" { "KeyExpired" } else { "KeyNotYetValid" };
         let message = format!("Operation {operation} is not allowed on a key that is {which}.");
         Fault::new(StatusCode::FORBIDDEN, "Forbidden", message).inner(inner)
     }
 
-    /// An operation that `key_ops` does not list. MEM.
+    /// An operation that `key_ops` does not list. MEM[operation-not-permitted].
     pub(super) fn operation_not_permitted(operation: &str) -> Self {
         let message = format!("Operation {operation} is not permitted on this key.");
         Fault::new(StatusCode::FORBIDDEN, "Forbidden", message).inner("KeyOperationForbidden")
     }
 
-    /// A change to the key or secret behind a certificate. REC for delete; other operations by analogy, GUESS.
+    /// A change to the key or secret behind a certificate. REC for delete; other operations by analogy, GUESS[managed].
     pub(super) fn managed(kind: Kind, operation: &str) -> Self {
         let message =
             format!("Operation \"{operation}\" is not allowed as this object's lifetime is managed by Key Vault.");
         Fault::new(StatusCode::FORBIDDEN, "Forbidden", message).inner(Self::managed_code(kind))
     }
 
-    /// Backup of the key or secret behind a certificate alone. ISSUE for the text, GUESS for status and codes.
+    /// Backup of the key or secret behind a certificate alone. ISSUE[managed-backup] for the text,
+    /// GUESS[managed-backup] for status and codes.
     pub(super) fn managed_backup(kind: Kind) -> Self {
         let message = format!(
             "Operation \"backup\" is not allowed on this {}, since it is associated with a certificate",
@@ -133,7 +134,8 @@ impl Fault {
         if kind == Kind::Secret { "SecretManagedByKeyVault" } else { "KeyManagedByKeyVault" }
     }
 
-    /// Purge in a vault with purge protection. ISSUE for the text, GUESS for the absence of an inner code.
+    /// Purge in a vault with purge protection. ISSUE[purge-protected] for the text, GUESS[purge-protected] for the
+    /// absence of an inner code.
     pub(super) fn purge_protected(vault: &str, location: &str) -> Self {
         let message = format!(
             "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service \
@@ -171,18 +173,18 @@ impl Fault {
         Fault::new(StatusCode::NOT_FOUND, "CertificateIssuerNotFound", format!("Issuer {name} not found"))
     }
 
-    /// No pending operation of a certificate. MEM.
+    /// No pending operation of a certificate. MEM[pending-not-found].
     pub(super) fn pending_not_found(name: &str) -> Self {
         let message = format!("Pending certificate not found: {name}");
         Fault::new(StatusCode::NOT_FOUND, "PendingCertificateNotFound", message)
     }
 
-    /// A path that is no operation. GUESS.
+    /// A path that is no operation. GUESS[no-such-path].
     pub(super) fn no_such_path(path: &str) -> Self {
         Fault::new(StatusCode::NOT_FOUND, "NotFound", format!("No operation has the path {path}"))
     }
 
-    /// A path that exists, with a method that does not. GUESS.
+    /// A path that exists, with a method that does not. GUESS[no-such-method].
     pub(super) fn no_such_method(method: &str) -> Self {
         let message = format!("The HTTP method {method} is not allowed on this path");
         Fault::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
@@ -213,14 +215,14 @@ impl Fault {
         Fault::new(StatusCode::CONFLICT, "Conflict", message).inner("ObjectIsBeingDeleted")
     }
 
-    /// Creation while a purge propagates. MEM.
+    /// Creation while a purge propagates. MEM[being-deleted-for-create].
     pub(super) fn being_deleted_for_create(kind: Kind, name: &str) -> Self {
         let message =
             format!("{} {name} is currently being deleted and cannot be re-created; retry later.", kind.title());
         Fault::new(StatusCode::CONFLICT, "Conflict", message).inner("ObjectIsBeingDeleted")
     }
 
-    /// Creation while a recover propagates. ISSUE.
+    /// Creation while a recover propagates. ISSUE[being-recovered].
     pub(super) fn being_recovered(kind: Kind, name: &str) -> Self {
         let message =
             format!("{} {name} is currently being recovered and cannot be re-created; retry later.", kind.title());
@@ -228,7 +230,7 @@ impl Fault {
     }
 
     /// Restore onto a name that is live, soft-deleted, being purged or being recovered: the answer does not say which,
-    /// and has no inner code. REC for live and purging, ISSUE for soft-deleted.
+    /// and has no inner code. REC for live and purging, ISSUE[restore-conflict] for soft-deleted.
     pub(super) fn restore_conflict(kind: Kind, id: &str) -> Self {
         let noun = kind.noun();
         let message = format!(
@@ -241,13 +243,13 @@ impl Fault {
         Fault::new(StatusCode::CONFLICT, "Conflict", message)
     }
 
-    /// A new certificate whose name an independent key or secret holds. GUESS.
+    /// A new certificate whose name an independent key or secret holds. GUESS[name-held].
     pub(super) fn name_held(kind: Kind, name: &str) -> Self {
         let message = format!("A {} named {name} that belongs to no certificate exists already.", kind.noun());
         Fault::new(StatusCode::CONFLICT, "Conflict", message)
     }
 
-    /// A certificate is being made already. GUESS.
+    /// A certificate is being made already. GUESS[request-in-progress].
     pub(super) fn request_in_progress(name: &str) -> Self {
         let message = format!("A request for a new version of certificate {name} is in progress.");
         Fault::new(StatusCode::CONFLICT, "Conflict", message)
@@ -266,17 +268,17 @@ impl Fault {
         Fault::new(StatusCode::BAD_REQUEST, "BadParameter", message)
     }
 
-    /// A name outside `^[0-9a-zA-Z-]{1,127}$`. DOC for the pattern, MEM for the text.
+    /// A name outside `^[0-9a-zA-Z-]{1,127}$`. DOC for the pattern, MEM[bad-name] for the text.
     pub(super) fn bad_name(name: &str) -> Self {
         Fault::bad_parameter(format!("The request URI contains an invalid name: {name}"))
     }
 
-    /// No `api-version`. MEM.
+    /// No `api-version`. MEM[missing-api-version].
     pub(super) fn missing_api_version() -> Self {
         Fault::bad_parameter("api-version must be specified")
     }
 
-    /// An `api-version` that the service does not know. MEM.
+    /// An `api-version` that the service does not know. MEM[unknown-api-version].
     pub(super) fn unknown_api_version(version: &str) -> Self {
         Fault::bad_parameter(format!(
             "The specified version ({version}) is not recognized. Consider using the latest supported version \
@@ -284,29 +286,30 @@ impl Fault {
         ))
     }
 
-    /// A body that is not the expected JSON. GUESS.
+    /// A body that is not the expected JSON. GUESS[bad-body].
     pub(super) fn bad_body(problem: &str) -> Self {
         Fault::bad_parameter(format!("The request body is not valid: {problem}"))
     }
 
-    /// A body without a required property. GUESS.
+    /// A body without a required property. GUESS[missing].
     pub(super) fn missing(property: &str) -> Self {
         Fault::bad_parameter(format!("Property \"{property}\" is required and was not given"))
     }
 
-    /// A digest of the wrong length. MEM.
+    /// A digest of the wrong length. MEM[bad-length].
     pub(super) fn bad_length(given: usize, algorithm: &str, wanted: usize) -> Self {
         Fault::bad_parameter(format!(
             "Invalid length of 'value': {given} bytes. {algorithm} requires {wanted} bytes, encoded with base64url."
         ))
     }
 
-    /// An HSM key in a standard vault. ISSUE for the text, GUESS for the code.
+    /// An HSM key in a standard vault. ISSUE[hsm-on-standard] for the text, GUESS[hsm-on-standard] for the code.
     pub(super) fn hsm_on_standard() -> Self {
         Fault::bad_parameter("Hardware key operation not allowed on standard vault")
     }
 
-    /// More than 500 past versions. ISSUE for 400 BadRequest, DOC for the limit, GUESS for the text.
+    /// More than 500 past versions. ISSUE[too-many-versions] for 400 BadRequest, DOC for the limit,
+    /// GUESS[too-many-versions] for the text.
     pub(super) fn too_many_versions(kind: Kind, versions: usize) -> Self {
         let message = format!(
             "Backup of a {} with {versions} versions is not supported: the limit is 500 past versions.",
@@ -325,12 +328,14 @@ impl Fault {
         Fault::new(StatusCode::BAD_REQUEST, "Malformed backup blob", "Backup blob is corrupt.")
     }
 
-    /// A blob of another geography. ISSUE for the text, GUESS for status and code.
+    /// A blob of another geography. ISSUE[undecryptable-blob] for the text, GUESS[undecryptable-blob] for status and
+    /// code.
     pub(super) fn undecryptable_blob() -> Self {
         Fault::bad_parameter("Cannot decrypt backup blob.")
     }
 
-    /// A blob of another subscription. GUESS: nothing about this answer is known but that restore is refused (DOC).
+    /// A blob of another subscription. GUESS[foreign-subscription]: nothing about this answer is known but that restore
+    /// is refused (DOC).
     pub(super) fn foreign_subscription() -> Self {
         Fault::bad_parameter("Backup blob belongs to a different subscription and cannot be restored into this vault.")
     }

@@ -137,7 +137,7 @@ pub(super) struct KeyItem {
 fn attributes_view(call: &Call<'_>, version: &Version<KeyContent>) -> AttributesView {
     let content = &version.content;
     let mut view = AttributesView::new(call.vault, call.api, &version.attributes);
-    // REC for 2048; that EC keys show no size is a GUESS.
+    // REC for 2048; that EC keys show no size is a GUESS[ec-key-size].
     if let (Spec::Rsa(bits), true) = (content.spec, call.api.key_size()) {
         view.key_size = Some(bits);
     }
@@ -198,7 +198,8 @@ impl Content for KeyContent {
     }
 
     fn bundle(call: &mut Call<'_>, name: &str) -> Result<KeyBundle, Fault> {
-        // The answer to a delete has no release policy (REC); the others that are made of this bundle: GUESS.
+        // The answer to a delete has no release policy (REC); whether the others that are made of this
+        // bundle do is a GUESS[release-policy-shown].
         Ok(KeyBundle { release_policy: None, ..bundle(call, name, None)? })
     }
 
@@ -255,7 +256,8 @@ pub(super) fn add(
         patch.apply(&mut attributes)?;
         content.exportable = patch.exportable.unwrap_or(content.exportable);
     }
-    // A key that only imports other keys is short-lived (REC).
+    // A key that only imports other keys is short-lived (REC for the creation of RSA-HSM keys; that every such key is, is
+    // a GUESS[import-key-expiry]).
     if content.ops == ["import"] {
         attributes.exp = attributes.exp.or(Some(call.now + 2 * DAY));
     }
@@ -354,6 +356,23 @@ mod tests {
 
     fn fields(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_key_that_only_imports_keys_lives_for_two_days() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let import = r#"{"kty":"RSA-HSM","key_ops":["import"]}"#;
+        assert_eq!(cloud.good("POST", "ppp/keys/k/create", import)["attributes"]["exp"], NOW + 2 * 86_400);
+        let ordinary = cloud.good("POST", "ppp/keys/k/create", r#"{"kty":"RSA-HSM","key_ops":["sign"]}"#);
+        assert!(ordinary["attributes"]["exp"].is_null());
+    }
+
+    #[test]
+    fn the_answer_to_a_delete_has_no_release_policy() {
+        let mut cloud = Cloud::four(Limbo::Off);
+        let create = r#"{"kty":"RSA-HSM","attributes":{"exportable":true},"release_policy":{"data":"e30"}}"#;
+        assert!(cloud.good("POST", "ppp/keys/k/create", create)["release_policy"].is_object());
+        assert!(cloud.good("DELETE", "ppp/keys/k", "")["release_policy"].is_null());
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn set_life(call: &mut Call<'_>, kind: Kind, name: &str, life: Life) {
     }
 }
 
-/// An object stands and falls with its certificate (REC for delete, GUESS for recover and purge).
+/// An object stands and falls with its certificate (REC for delete, GUESS[managed-recover-purge] for the others).
 fn refuse_managed<C: Content>(object: &Object<C>, operation: &str) -> Result<(), Fault> {
     if object.managed() { Err(Fault::managed(C::KIND, operation)) } else { Ok(()) }
 }
@@ -77,7 +77,7 @@ pub(super) fn purge<C: Content>(call: &mut Call<'_>, name: &str) -> Answer {
         Phase::Deleted => refuse_managed(shelf.any(name)?, "purge")?,
         Phase::Deleting | Phase::Purging => return Err(Fault::being_deleted_for_purge(C::KIND)),
         Phase::Recovering => return Err(Fault::being_recovered(C::KIND, name)),
-        // As for recover; not recorded, GUESS.
+        // As for recover; not recorded, GUESS[purge-of-live].
         Phase::Live => return Err(Fault::exists_already(C::KIND, name)),
         Phase::Free => return Err(Fault::deleted_not_found(C::KIND, name)),
     }

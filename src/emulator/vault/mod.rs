@@ -1,8 +1,8 @@
 //! Key Vault's data plane as a state machine: the time, the caller and a request go in, a response comes out. At least as
 //! strict as Azure. Knows no sockets, no clock and no tokens; has no request limits and no faults, which are the server's.
 //!
-//! What each behaviour rests on is marked where it is written: REC seen in recorded traffic, DOC documented, ISSUE reported
-//! by users, MEM remembered from use, GUESS ours. Section numbers are those of `azure.md`.
+//! What each behaviour rests on is marked where it is written, in the words that `emulator` explains. Section numbers are
+//! those of `azure.md`.
 
 mod api;
 mod auth;

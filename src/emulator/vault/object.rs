@@ -104,7 +104,7 @@ impl AttributesPatch {
     /// Applies the patch.
     ///
     /// # Errors
-    /// An expiry before the beginning of validity (GUESS for the text).
+    /// An expiry before the beginning of validity (GUESS[exp-before-nbf] for the text).
     pub(super) fn apply(&self, attributes: &mut Attributes) -> Result<(), Fault> {
         let nbf = self.nbf.or(attributes.nbf);
         let exp = self.exp.or(attributes.exp);

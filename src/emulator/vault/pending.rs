@@ -249,7 +249,8 @@ struct CancelBody {
     cancellation_requested: Option<bool>,
 }
 
-/// `PATCH /certificates/NAME/pending`: asks for cancellation; a request in progress then never completes (GUESS).
+/// `PATCH /certificates/NAME/pending`: asks for cancellation; a request in progress then never completes
+/// (GUESS[cancelled-never-completes]).
 pub(super) fn cancel(call: &mut Call<'_>, name: &str) -> Answer {
     let body: CancelBody = call.body()?;
     let wanted = body.cancellation_requested.ok_or_else(|| Fault::missing("cancellation_requested"))?;
@@ -278,6 +279,7 @@ mod tests {
     use crate::emulator::vault::encoding;
     use crate::emulator::vault::fixture::Cloud;
     use crate::emulator::vault::{crypto, policy::Policy, x509};
+    use crate::emulator::wire::Response;
     use serde_json::{Value, json};
 
     const CREATE: &str =
@@ -296,7 +298,10 @@ mod tests {
             location,
             format!("https://vvv.vault.azure.net/certificates/tls/pending?api-version=7.6&request_id={id}")
         );
-        assert_eq!(cloud.good("GET", "vvv/certificates/tls/pending", ""), asked);
+        let advised = |response: &Response| response.headers.contains(&("retry-after".into(), "10".into()));
+        let poll = cloud.send("GET", "vvv/certificates/tls/pending", "");
+        assert!(advised(&response) && advised(&poll));
+        assert_eq!(serde_json::from_slice::<Value>(&poll.body).unwrap(), asked);
         assert_eq!(cloud.bad("GET", "vvv/certificates/tls", "").0, 404);
         // Meanwhile nobody else gets the name.
         assert_eq!(cloud.bad("POST", "vvv/keys/tls/create", r#"{"kty":"EC"}"#).0, 403);
@@ -304,6 +309,7 @@ mod tests {
         assert_eq!(cloud.bad("POST", "vvv/certificates/tls/create", CREATE).0, 409);
 
         cloud.now += 21;
+        assert!(!advised(&cloud.send("GET", "vvv/certificates/tls/pending", "")));
         let done = cloud.good("GET", "vvv/certificates/tls/pending", "");
         assert_eq!((&done["status"], done.get("status_details")), (&json!("completed"), None));
         assert_eq!(done["target"], "https://vvv.vault.azure.net/certificates/tls");

@@ -93,7 +93,7 @@ pub(super) fn get(call: &mut Call<'_>, name: &str) -> Answer {
                 updated: Some(policy.updated),
             },
         },
-        // What a key shows before anyone set a policy (MEM).
+        // What a key shows before anyone set a policy (MEM[default-rotation]).
         None => View {
             id,
             actions: vec![LifetimeAction {

@@ -1,7 +1,7 @@
 //! From method and path to an operation and the data action that it needs. Knows no state.
 //!
 //! Data actions: `azure.md` §1.8 and Microsoft's table of permissions (DOC). Deleted objects are read with the actions of
-//! live ones (GUESS: no action of their own is documented).
+//! live ones (GUESS[actions-on-deleted]: no action of their own is documented).
 
 use super::errors::Fault;
 use super::object::Kind;

@@ -53,7 +53,8 @@ pub(super) fn list<C: Content>(call: &mut Call<'_>) -> Answer {
     ok(&Page { value, next_link })
 }
 
-/// `GET /TYPE/NAME/versions`. A name that is not there has no versions: 200 and an empty page (MEM).
+/// `GET /TYPE/NAME/versions`. A name that is not there has no versions: 200 and an empty page
+/// (MEM[versions-of-nothing]).
 pub(super) fn versions<C: Content>(call: &mut Call<'_>, name: &str) -> Answer {
     let path = format!("{}/{name}/versions", C::KIND.plural());
     let (rows, next_link) = page::<C>(call, Select::Versions(name), &path)?;
