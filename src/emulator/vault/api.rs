@@ -63,6 +63,11 @@ impl Api {
         self.since("2025-07-01")
     }
 
+    /// `outContentType` of a request for a secret (DOC).
+    pub(super) fn out_content_type(self) -> bool {
+        self.since("2025-06-01-preview")
+    }
+
     /// `subject` in lists of certificates (REC for 7.4; where it begins is a GUESS[certificate-subject-since]).
     pub(super) fn certificate_subject(self) -> bool {
         self.since("7.4")
