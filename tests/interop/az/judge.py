@@ -3,6 +3,7 @@ glass: captures fetched with `az`, opened with age, zstd and tar, and restored w
 
 import base64
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -30,7 +31,7 @@ def check(what, found, expected):
             passed += 1
             return
         failed += 1
-        wish = f"accepted by line {expected.__code__.co_firstlineno}" if callable(expected) else repr(expected)
+        wish = inspect.getsource(expected).strip() if callable(expected) else repr(expected)
         print(f"az: FAILED: {what}\n  expected {wish}\n  found    {found!r}")
 
 
@@ -104,8 +105,8 @@ def sign_in(az):
     check("retention", vault["softDeleteRetentionInDays"], 90)
     check("vault's address", vault["vaultUri"], "https://prod.vault.azure.net/")
     check("vaults of a subscription", sorted(v["name"] for v in az("keyvault", "list")), ["faraway", "prod", "spare"])
-    policy = az("storage", "account", "show", "--name", "archive", "--subscription", ARCHIVE)
-    check("storage account's place", (policy["location"], policy["resourceGroup"]), ("northeurope", "rg-archive"))
+    account = az("storage", "account", "show", "--name", "archive", "--subscription", ARCHIVE)
+    check("storage account's place", (account["location"], account["resourceGroup"]), ("northeurope", "rg-archive"))
 
 
 CREATE = {
@@ -151,7 +152,7 @@ def life(az, kind):
     magic = f"AzureKeyVault{HEADER[kind]}BackupV1.microsoft.com".encode()
     check(f"{kind}: the backup's readable header", (WORK / backup).read_bytes()[: len(magic) + 1], bytes([len(magic)]) + magic)
     az.refuses(["Code: Conflict"], "keyvault", kind, "restore", "--vault-name", "spare", "--file", backup)
-    az.refuses(["BadParameter"], "keyvault", kind, "restore", "--vault-name", "faraway", "--file", backup)
+    az.refuses(["BadParameter", "Cannot decrypt backup blob."], "keyvault", kind, "restore", "--vault-name", "faraway", "--file", backup)
     az.refuses(["BadParameter"], "keyvault", kind, "restore", "--vault-name", "foreign", "--file", backup)
 
     gone = do("delete", *spare)
