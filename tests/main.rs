@@ -8,6 +8,7 @@
 mod architecture;
 mod azure;
 mod conformance;
+mod crash;
 mod documents;
 mod emulator;
 mod roles;

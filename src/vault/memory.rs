@@ -387,8 +387,7 @@ impl Read for Memory {
     fn list(&self, what: Listing) -> BoxStream<'_, Result<Page, Error>> {
         let pages = stream::once(async move {
             let pages = || {
-                let (items, exchange) =
-                    self.call(&Call::List(&what), |state| self.items(state, &what))?;
+                let (items, exchange) = self.call(&Call::List(&what), |state| self.items(state, &what))?;
                 let items = items.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
                 let mut pages = vec![Vec::new()];
                 for item in items {
