@@ -162,23 +162,36 @@ pub struct Found {
 
 /// The newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer has is
 /// looked for in older ones.
+///
+/// The head alone leads to the newest snapshot. What it has can be restored however long the log is, and whatever
+/// became of the rest of it: that is for `verify` to say.
 pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
-    let entries = entries(reader, vault).await?;
     let mut found: Vec<Option<Found>> = objects.iter().map(|_| None).collect();
-    for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
-        if found.iter().all(Option::is_some) {
-            break;
-        }
-        let manifest = reader.manifest(snapshot).await?;
-        for (object, slot) in objects.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-            *slot = capture_of(&manifest, object).map(|(_, capture)| Found {
-                snapshot: snapshot.sequence,
-                capture: capture.clone(),
-                facts: manifest.header.facts.clone(),
-            });
+    if at.is_none() {
+        let (snapshot, manifest) = newest(reader, vault).await?;
+        fill(&mut found, objects, snapshot.sequence, &manifest);
+    }
+    if found.iter().any(Option::is_none) {
+        let entries = entries(reader, vault).await?;
+        for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            fill(&mut found, objects, snapshot.sequence, &reader.manifest(snapshot).await?);
         }
     }
     objects.iter().zip(found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+}
+
+/// Notes what a manifest has of the objects that are still looked for.
+fn fill(found: &mut [Option<Found>], objects: &[Object], snapshot: u64, manifest: &Manifest) {
+    for (object, slot) in objects.iter().zip(found).filter(|(_, slot)| slot.is_none()) {
+        *slot = capture_of(manifest, object).map(|(_, capture)| Found {
+            snapshot,
+            capture: capture.clone(),
+            facts: manifest.header.facts.clone(),
+        });
+    }
 }
 
 /// Every object that the newest snapshot, or snapshot `at`, has a capture of.
@@ -308,6 +321,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn damage_to_the_past_does_not_keep_from_restoring_what_the_newest_snapshot_has() {
+        let house = house().await;
+        let first = house.files("/log/").await.remove(0);
+        house.store.corrupt(&first, "nonsense");
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let found = find(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        assert_eq!(found[0].snapshot, 3);
+        let older = find(&reader, vault, &[object("key/k")], None).await;
+        assert_eq!(older.err().unwrap().kind(), Kind::Tampered, "only the whole log tells where it last was");
+    }
+
+    #[tokio::test]
     async fn lists_show_the_newest_snapshot_and_every_snapshot_there_is() {
         let house = house().await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
@@ -345,7 +370,7 @@ mod tests {
         house.clock.advance(Duration::from_secs(1));
         let (reader, vault) = (house.reader().await, house.vault.uri());
         assert_eq!(vaults(&reader, &[]).await.unwrap_err().kind(), Kind::NotFound);
-        assert_eq!(vaults(&reader, std::slice::from_ref(vault)).await.unwrap(), [vault.clone()]);
+        assert_eq!(vaults(&reader, std::slice::from_ref(vault)).await.unwrap().as_slice(), std::slice::from_ref(vault));
         assert_eq!(objects(&reader, vault).await.unwrap_err().kind(), Kind::NotFound);
     }
 }
