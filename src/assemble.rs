@@ -211,6 +211,7 @@ impl Assembly {
         Ok(Policy {
             recapture_every: delta(capture.recapture_every)?,
             protection_min: delta(capture.protection_min)?,
+            protected: self.demand() == Demand::Required,
             full_every: delta(capture.full_every)?,
         })
     }

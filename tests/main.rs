@@ -7,6 +7,7 @@ mod architecture;
 mod azure;
 mod conformance;
 mod containers;
+mod crash;
 mod documents;
 mod emulator;
 mod recordings;

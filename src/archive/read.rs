@@ -14,6 +14,9 @@ use crate::model::{Digest, StorePath, VaultUri};
 use crate::store::{self, Condition, Listed};
 use crate::tlog::Verifier;
 
+/// Log files read at the same time: a log grows by one each night, for years.
+const IN_FLIGHT: usize = 8;
+
 /// An archive, opened for reading.
 pub struct Reader<'a> {
     store: &'a dyn store::Read,
@@ -103,9 +106,13 @@ impl<'a> Reader<'a> {
 
     /// Every entry of a vault's log, oldest first, each with its signature checked.
     pub async fn entries(&self, vault: &VaultUri) -> Result<Vec<Entry>> {
+        let files = futures::stream::iter(self.sequences(vault).await?)
+            .map(|(sequence, version)| async move { self.log_file(vault, sequence, version.as_deref()).await })
+            .buffered(IN_FLIGHT);
+        let mut files = std::pin::pin!(files);
         let mut entries = Vec::new();
-        for (sequence, version) in self.sequences(vault).await? {
-            entries.push(self.log_file(vault, sequence, version.as_deref()).await?.entry().clone());
+        while let Some(file) = files.next().await {
+            entries.push(file?.entry().clone());
         }
         Ok(entries)
     }

@@ -57,7 +57,7 @@ pub async fn fetch(
             None => {}
         }
     }
-    let detail = format!("{object} got a new version during each of {ATTEMPTS} attempts to back it up");
+    let detail = format!("{object} changed during each of {ATTEMPTS} attempts to back it up");
     Err(Gap { code: "torn-read".into(), detail })
 }
 
@@ -77,13 +77,12 @@ async fn attempt_fetch(
     tool: &str,
 ) -> Result<Option<Fetched>, vault::Error> {
     let backup = vault.backup(object).await?;
-    let began = began(&backup.exchange);
+    let Some((began, captured_at)) = times(&backup.exchange) else {
+        let message = "the answer to the backup has no date, and without it nobody can tell what changed meanwhile";
+        return Err(vault::Error::new(Condition::Malformed, message));
+    };
     let versions = read_versions(vault, object).await?;
-    let torn = versions.iter().any(|version| match (version.attributes.created, began) {
-        (Some(created), Some(began)) => created >= began,
-        _ => false,
-    });
-    if torn {
+    if versions.iter().any(|version| version.changed_since(began)) {
         return Ok(None);
     }
     let current = versions.iter().max_by_key(|v| (v.attributes.created, v.attributes.updated)).map(|v| v.id.clone());
@@ -99,7 +98,7 @@ async fn attempt_fetch(
         format: capture::FORMAT.into(),
         vault: vault.uri().clone(),
         object: object.clone(),
-        captured_at: backup.exchange.date.or(began).unwrap_or_default(),
+        captured_at,
         tool: tool.to_owned(),
         backup: BackupFacts::of(&backup.blob),
         listed: listed.to_owned(),
@@ -118,12 +117,13 @@ async fn attempt_fetch(
     Ok(Some(Fetched { capture, current, versions_fingerprint, key_type, thumbprint, many_versions }))
 }
 
-/// The second in which the backup began, by the service's clock: its `Date` less the time the request took. Rounded
-/// down, so that in doubt an object is taken again.
-fn began(exchange: &vault::Exchange) -> Option<DateTime<Utc>> {
+/// The second in which the backup began, by the service's clock: its `Date` less the time the request took, rounded
+/// down, so that in doubt an object is taken again. And the `Date` itself.
+fn times(exchange: &vault::Exchange) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let date = exchange.date?;
     let took = TimeDelta::milliseconds(i64::try_from(exchange.took_ms).ok()?);
-    let began = exchange.date? - took;
-    DateTime::from_timestamp(began.timestamp(), 0)
+    let began = DateTime::from_timestamp(date.checked_sub_signed(took)?.timestamp(), 0)?;
+    Some((began, date))
 }
 
 struct Version {
@@ -131,6 +131,14 @@ struct Version {
     raw: Box<RawValue>,
     attributes: Attributes,
     fingerprint: Digest,
+}
+
+impl Version {
+    /// Whether it was created or changed in this second or later. The backup may then hold it as it was, or not at all.
+    fn changed_since(&self, second: DateTime<Utc>) -> bool {
+        let Attributes { created, updated, .. } = &self.attributes;
+        [created, updated].into_iter().flatten().any(|at| *at >= second)
+    }
 }
 
 async fn read_versions(vault: &dyn vault::Read, object: &Object) -> Result<Vec<Version>, vault::Error> {
@@ -212,5 +220,247 @@ fn describe(kind: Kind, bundle: Option<&str>) -> (Option<String>, Option<String>
         }
         Kind::Certificate => (None, bundle.get("x5t").and_then(Value::as_str).map(str::to_owned)),
         Kind::Secret => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::{Clock, ManualClock, SeededRandom};
+    use crate::capture::sweep;
+    use crate::model::VaultUri;
+    use crate::vault::Read as _;
+    use crate::vault::memory::{Call, Memory, Moment};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const START: i64 = 1_800_000_000;
+
+    struct Bench {
+        vault: Memory,
+        clock: Arc<ManualClock>,
+        ambient: Ambient,
+    }
+
+    /// A vault with one object, made a minute ago.
+    fn bench(text: &str) -> Bench {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(START, 0).unwrap()));
+        let vault = Memory::new(VaultUri::parse("https://v.vault.azure.net").unwrap(), clock.clone());
+        vault.put(&Object::parse(text).unwrap());
+        clock.advance(Duration::from_secs(60));
+        let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(1)));
+        Bench { vault, clock, ambient }
+    }
+
+    impl Bench {
+        async fn fetch(&self, text: &str) -> Result<Fetched, Gap> {
+            let listed = r#"{"id":"as listed"}"#.to_owned();
+            let listed = RawValue::from_string(listed).unwrap();
+            fetch(&self.vault, &Object::parse(text).unwrap(), &listed, "tool", &self.ambient).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_capture_holds_all_versions_their_public_parts_and_the_rotation_policy() {
+        let bench = bench("key/k");
+        let key = Object::parse("key/k").unwrap();
+        let newest = bench.vault.put(&key);
+        bench.vault.change(&key, |version| version.key_type = "RSA-HSM".into());
+        bench.clock.advance(Duration::from_secs(5));
+        let fetched = bench.fetch("key/k").await.unwrap();
+        let Metadata { versions, bundles, rotation_policy, captured_at, backup, .. } = &fetched.capture.metadata;
+        assert_eq!((versions.len(), bundles.len(), rotation_policy.is_some()), (2, 2, true));
+        assert!(versions[0].get() < versions[1].get(), "ordered by version id, whatever the order of the list");
+        assert_eq!((fetched.current.as_deref(), fetched.key_type.as_deref()), (Some(newest.as_str()), Some("RSA-HSM")));
+        assert!(fetched.thumbprint.is_some() && !fetched.many_versions);
+        assert_eq!(captured_at.timestamp(), START + 65);
+        assert_eq!(backup.size, fetched.capture.blob.len() as u64);
+        let secret = self::bench("secret/s").fetch("secret/s").await.unwrap();
+        assert!(secret.capture.metadata.bundles.is_empty() && secret.thumbprint.is_none());
+        let certificate = self::bench("certificate/c").fetch("certificate/c").await.unwrap();
+        assert_eq!((certificate.capture.metadata.bundles.len(), certificate.thumbprint.is_some()), (1, true));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_appears_between_backup_and_list_has_the_object_taken_again() {
+        let bench = bench("key/k");
+        let backups = Arc::new(AtomicU32::new(0));
+        let counted = backups.clone();
+        bench.vault.interfere(move |vault, moment, call| {
+            if let (Moment::After, Call::Backup(object)) = (moment, call)
+                && counted.fetch_add(1, Ordering::SeqCst) == 0
+            {
+                vault.put(object);
+            }
+            Ok(())
+        });
+        let fetched = bench.fetch("key/k").await.unwrap();
+        assert_eq!(backups.load(Ordering::SeqCst), 2);
+        assert_eq!(fetched.capture.metadata.versions.len(), 2);
+        let blob: Value = serde_json::from_slice(&fetched.capture.blob).unwrap();
+        assert_eq!(blob["versions"].as_array().unwrap().len(), 2, "the blob and its description are of one moment");
+    }
+
+    #[tokio::test]
+    async fn a_change_of_an_old_version_between_backup_and_list_is_a_torn_read_too() {
+        let bench = bench("secret/s");
+        let first = Arc::new(AtomicU32::new(0));
+        bench.vault.interfere(move |vault, moment, call| {
+            if let (Moment::After, Call::Backup(object)) = (moment, call)
+                && first.fetch_add(1, Ordering::SeqCst) == 0
+            {
+                vault.change(object, |version| version.enabled = false);
+            }
+            Ok(())
+        });
+        let fetched = bench.fetch("secret/s").await.unwrap();
+        let blob: Value = serde_json::from_slice(&fetched.capture.blob).unwrap();
+        assert_eq!(blob["versions"][0]["enabled"], false);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_never_stands_still_is_a_gap_after_a_bounded_number_of_attempts() {
+        let bench = bench("key/k");
+        bench.vault.interfere(|vault, moment, call| {
+            if let (Moment::After, Call::Backup(object)) = (moment, call) {
+                vault.put(object);
+            }
+            Ok(())
+        });
+        let before = bench.vault.traffic().requests;
+        assert_eq!(bench.fetch("key/k").await.unwrap_err().code, "torn-read");
+        assert_eq!(bench.vault.traffic().requests - before, 2 * u64::from(ATTEMPTS), "a backup and a list each");
+        assert!(bench.clock.now().timestamp() >= START + 60 + i64::from(ATTEMPTS) - 1, "each in a second of its own");
+    }
+
+    #[tokio::test]
+    async fn in_doubt_about_the_second_an_object_is_taken_again() {
+        // Created at .900 of a second in which the slow backup began at .950: the times say the same second.
+        let bench = bench("secret/s");
+        bench.clock.advance(Duration::from_millis(900));
+        let secret = Object::parse("secret/s").unwrap();
+        bench.vault.put(&secret);
+        bench.clock.advance(Duration::from_millis(50));
+        let (clock, calls) = (bench.clock.clone(), Arc::new(AtomicU32::new(0)));
+        let counted = calls.clone();
+        bench.vault.interfere(move |_, moment, call| {
+            if let (Moment::Before, Call::Backup(_)) = (moment, call) {
+                counted.fetch_add(1, Ordering::SeqCst);
+                clock.advance(Duration::from_millis(1500));
+            }
+            Ok(())
+        });
+        let fetched = bench.fetch("secret/s").await.unwrap();
+        assert_eq!((calls.load(Ordering::SeqCst), fetched.capture.metadata.versions.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_second_in_which_a_backup_began_is_rounded_down() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
+        let exchange = |took_ms| vault::Exchange { date: at(100), took_ms, ..vault::Exchange::default() };
+        for (took, began) in [(0, 100), (1, 99), (999, 99), (1000, 99), (1001, 98)] {
+            assert_eq!(times(&exchange(took)).map(|(began, _)| began), at(began), "{took} ms");
+        }
+        assert_eq!(times(&exchange(u64::MAX)), None);
+        assert_eq!(times(&vault::Exchange::default()), None);
+    }
+
+    #[tokio::test]
+    async fn what_goes_away_or_is_refused_is_a_gap_with_its_code() {
+        let fails = |condition: Condition| {
+            move |_: &Memory, moment: Moment, call: &Call<'_>| match (moment, call) {
+                (Moment::Before, Call::Backup(_)) => Err(vault::Error::new(condition, "no")),
+                _ => Ok(()),
+            }
+        };
+        for (condition, code) in [
+            (Condition::NotFound, "vanished"),
+            (Condition::Denied, "denied"),
+            (Condition::Forbidden, "forbidden"),
+            (Condition::Malformed, "malformed"),
+        ] {
+            let bench = bench("secret/s");
+            bench.vault.interfere(fails(condition));
+            let gap = bench.fetch("secret/s").await.unwrap_err();
+            assert_eq!((gap.code.as_str(), gap.detail.as_str()), (code, "secret/s: no"));
+        }
+        let bench = bench("secret/s");
+        bench.vault.interfere(|vault, moment, call| {
+            if let (Moment::After, Call::Backup(object)) = (moment, call) {
+                vault.delete(object);
+            }
+            Ok(())
+        });
+        assert_eq!(bench.fetch("secret/s").await.unwrap_err().code, "vanished", "deleted after its backup");
+    }
+
+    #[tokio::test]
+    async fn a_rotation_policy_that_may_not_be_read_is_left_out_and_one_that_cannot_be_is_a_gap() {
+        for (condition, taken) in [
+            (Condition::Denied, true),
+            (Condition::NotFound, true),
+            (Condition::Forbidden, true),
+            (Condition::Throttled, false),
+        ] {
+            let bench = bench("key/k");
+            bench.vault.interfere(move |_, _, call| match call {
+                Call::Get(Item::RotationPolicy(_)) => Err(vault::Error::new(condition, "no")),
+                _ => Ok(()),
+            });
+            match bench.fetch("key/k").await {
+                Ok(fetched) => assert!(taken && fetched.capture.metadata.rotation_policy.is_none(), "{condition:?}"),
+                Err(gap) => assert!(!taken && gap.code == "throttled", "{condition:?}: {gap:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_item_among_the_versions_is_no_part_of_the_object() {
+        let bench = bench("key/k");
+        let listed = |id: &str| RawValue::from_string(format!(r#"{{"kid":"{id}"}}"#)).unwrap();
+        for foreign in ["https://v.vault.azure.net/keys/other/1", "https://v.vault.azure.net/keys/k", "nonsense"] {
+            let vault = Foreign(&bench.vault, listed(foreign));
+            let object = Object::parse("key/k").unwrap();
+            let gap = fetch(&vault, &object, &listed("x"), "tool", &bench.ambient).await.unwrap_err();
+            assert_eq!(gap.code, "malformed", "{foreign}");
+            assert_eq!(versions_fingerprint(&vault, &object).await.unwrap_err().code, "malformed");
+        }
+    }
+
+    /// A vault whose versions list holds one item too many.
+    struct Foreign<'a>(&'a Memory, Box<RawValue>);
+
+    #[async_trait::async_trait]
+    impl vault::Read for Foreign<'_> {
+        fn uri(&self) -> &VaultUri {
+            self.0.uri()
+        }
+        fn list(&self, what: Listing) -> futures::stream::BoxStream<'_, Result<vault::Page, vault::Error>> {
+            let page = vault::Page { items: vec![self.1.clone()], exchange: vault::Exchange::default() };
+            self.0.list(what).chain(futures::stream::iter([Ok(page)])).boxed()
+        }
+        async fn get(&self, what: Item) -> Result<vault::Answer, vault::Error> {
+            self.0.get(what).await
+        }
+        async fn backup(&self, object: &Object) -> Result<vault::Backup, vault::Error> {
+            self.0.backup(object).await
+        }
+        fn traffic(&self) -> vault::Traffic {
+            self.0.traffic()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_no_list_shows_changes_the_digest_of_the_versions() {
+        let bench = bench("secret/s");
+        let secret = Object::parse("secret/s").unwrap();
+        let old = bench.vault.put(&secret);
+        bench.vault.put(&secret);
+        let shown = sweep(&bench.vault).await.unwrap().live[&secret].fingerprint;
+        let before = versions_fingerprint(&bench.vault, &secret).await.unwrap();
+        assert_eq!(versions_fingerprint(&bench.vault, &secret).await.unwrap(), before);
+        bench.vault.change(&secret, |version| version.enabled &= version.id != old);
+        assert_eq!(sweep(&bench.vault).await.unwrap().live[&secret].fingerprint, shown);
+        assert_ne!(versions_fingerprint(&bench.vault, &secret).await.unwrap(), before);
     }
 }

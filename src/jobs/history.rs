@@ -128,9 +128,11 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
     for snapshot in refs(&entries) {
         let manifest = reader.manifest(snapshot).await?;
         let Some((line, reference)) = capture_of(&manifest, object) else { continue };
-        match captures.last_mut() {
-            Some(last) if last.path == reference.path.as_str() => last.snapshot = snapshot.sequence,
-            _ => captures.push(Capture {
+        // Older snapshots come later, so what is left is the first that refers to it. Not only neighbours are alike:
+        // of two runs that overlap, the second may reuse what the first took anew.
+        match captures.iter_mut().find(|capture| capture.path == reference.path.as_str()) {
+            Some(known) => known.snapshot = snapshot.sequence,
+            None => captures.push(Capture {
                 snapshot: snapshot.sequence,
                 captured_at: reference.captured_at,
                 versions: line.versions,
@@ -141,6 +143,7 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
             }),
         }
     }
+    captures.sort_by_key(|capture| std::cmp::Reverse(capture.captured_at));
     match captures.is_empty() {
         true => Err(unknown(vault, object)),
         false => Ok(captures),
@@ -159,23 +162,36 @@ pub struct Found {
 
 /// The newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer has is
 /// looked for in older ones.
+///
+/// The head alone leads to the newest snapshot. What it has can be restored however long the log is, and whatever
+/// became of the rest of it: that is for `verify` to say.
 pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
-    let entries = entries(reader, vault).await?;
     let mut found: Vec<Option<Found>> = objects.iter().map(|_| None).collect();
-    for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
-        if found.iter().all(Option::is_some) {
-            break;
-        }
-        let manifest = reader.manifest(snapshot).await?;
-        for (object, slot) in objects.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-            *slot = capture_of(&manifest, object).map(|(_, capture)| Found {
-                snapshot: snapshot.sequence,
-                capture: capture.clone(),
-                facts: manifest.header.facts.clone(),
-            });
+    if at.is_none() {
+        let (snapshot, manifest) = newest(reader, vault).await?;
+        fill(&mut found, objects, snapshot.sequence, &manifest);
+    }
+    if found.iter().any(Option::is_none) {
+        let entries = entries(reader, vault).await?;
+        for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            fill(&mut found, objects, snapshot.sequence, &reader.manifest(snapshot).await?);
         }
     }
     objects.iter().zip(found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+}
+
+/// Notes what a manifest has of the objects that are still looked for.
+fn fill(found: &mut [Option<Found>], objects: &[Object], snapshot: u64, manifest: &Manifest) {
+    for (object, slot) in objects.iter().zip(found).filter(|(_, slot)| slot.is_none()) {
+        *slot = capture_of(manifest, object).map(|(_, capture)| Found {
+            snapshot,
+            capture: capture.clone(),
+            facts: manifest.header.facts.clone(),
+        });
+    }
 }
 
 /// Every object that the newest snapshot, or snapshot `at`, has a capture of.
@@ -237,4 +253,124 @@ fn unknown(vault: &VaultUri, object: &Object) -> Error {
     let vault = vault.host();
     Error::new(Kind::NotFound, format!("the archive holds no capture of {object} from {vault}"))
         .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::fixture::{House, object};
+    use crate::vault::Read as _;
+    use std::time::Duration;
+
+    /// Three snapshots: of k and a; then a changed; then k was deleted.
+    async fn house() -> House {
+        let house = House::new(&["key/k", "secret/a", "certificate/tls"]).await;
+        house.snapshot().await.unwrap();
+        house.vault.put(&object("secret/a"));
+        house.snapshot().await.unwrap();
+        house.vault.delete(&object("key/k"));
+        house.snapshot().await.unwrap();
+        house
+    }
+
+    #[tokio::test]
+    async fn a_capture_is_told_once_with_the_first_snapshot_that_refers_to_it() {
+        let house = house().await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let told = |captures: Vec<Capture>| -> Vec<(u64, Option<u64>)> {
+            captures.into_iter().map(|capture| (capture.snapshot, capture.versions)).collect()
+        };
+        assert_eq!(told(captures(&reader, vault, &object("secret/A")).await.unwrap()), [(2, Some(2)), (1, Some(1))]);
+        assert_eq!(told(captures(&reader, vault, &object("key/k")).await.unwrap()), [(1, Some(1))]);
+        let managed = captures(&reader, vault, &object("key/tls")).await.unwrap_err();
+        assert!(managed.hint_text().is_some_and(|hint| hint.contains("restored with the certificate")));
+    }
+
+    #[tokio::test]
+    async fn a_capture_that_an_overlapping_run_refers_to_again_is_still_one() {
+        let house = House::new(&["secret/a"]).await;
+        house.snapshot().await.unwrap();
+        let old = house.reader().await.head(house.vault.uri()).await.unwrap().unwrap();
+        house.vault.put(&object("secret/a"));
+        house.snapshot().await.unwrap();
+        // A run that began before the second one and ended after it refers to what was there when it began.
+        let Event::Snapshot(first) = old.entry().event.clone() else { panic!("no snapshot") };
+        let reader = house.reader().await;
+        let appender =
+            crate::archive::Appender::new(&house.store, &reader, &house.signer, house.vault.uri(), &house.ambient);
+        appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..first.clone() }))).await.unwrap();
+        let found = captures(&reader, house.vault.uri(), &object("secret/a")).await.unwrap();
+        assert_eq!(found.iter().map(|capture| capture.snapshot).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_gone_is_found_where_it_last_was_or_where_it_is_asked_for() {
+        let house = house().await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let (k, a) = (object("key/k"), object("secret/a"));
+        let found = find(&reader, vault, &[k.clone(), a.clone()], None).await.unwrap();
+        assert_eq!(found.iter().map(|found| found.snapshot).collect::<Vec<_>>(), [2, 3], "in the order asked for");
+        let found = find(&reader, vault, std::slice::from_ref(&a), Some(1)).await.unwrap();
+        assert_eq!(found[0].snapshot, 1);
+        for (object, at) in [(&k, Some(3)), (&a, Some(4)), (&object("key/none"), None)] {
+            assert_eq!(
+                find(&reader, vault, std::slice::from_ref(object), at).await.err().unwrap().kind(),
+                Kind::NotFound
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_to_the_past_does_not_keep_from_restoring_what_the_newest_snapshot_has() {
+        let house = house().await;
+        let first = house.files("/log/").await.remove(0);
+        house.store.corrupt(&first, "nonsense");
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let found = find(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        assert_eq!(found[0].snapshot, 3);
+        let older = find(&reader, vault, &[object("key/k")], None).await;
+        assert_eq!(older.err().unwrap().kind(), Kind::Tampered, "only the whole log tells where it last was");
+    }
+
+    #[tokio::test]
+    async fn lists_show_the_newest_snapshot_and_every_snapshot_there_is() {
+        let house = house().await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let newest: Vec<(String, State, bool)> = objects(&reader, vault)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|listed| (listed.object, listed.state, listed.captured_at.is_some()))
+            .collect();
+        let line = |text: &str, state, captured| (text.to_owned(), state, captured);
+        assert_eq!(
+            newest,
+            [
+                line("certificate/tls", State::Live, true),
+                line("key/k", State::Deleted, false),
+                line("key/tls", State::Managed, false),
+                line("secret/a", State::Live, true),
+                line("secret/tls", State::Managed, false),
+            ]
+        );
+        let all = snapshots(&reader, vault).await.unwrap();
+        assert_eq!(
+            all.iter().map(|s| (s.sequence, s.captured, s.reused)).collect::<Vec<_>>(),
+            [(3, 0, 2), (2, 1, 2), (1, 3, 0)]
+        );
+        let kept = all_objects(&reader, vault, None).await.unwrap();
+        assert_eq!(kept, [object("certificate/tls"), object("secret/a")]);
+        assert_eq!(all_objects(&reader, vault, Some(1)).await.unwrap().len(), 3);
+        assert_eq!(all_objects(&reader, vault, Some(9)).await.unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn an_archive_without_a_log_says_so() {
+        let house = House::new(&[]).await;
+        house.clock.advance(Duration::from_secs(1));
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        assert_eq!(vaults(&reader, &[]).await.unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(vaults(&reader, std::slice::from_ref(vault)).await.unwrap().as_slice(), std::slice::from_ref(vault));
+        assert_eq!(objects(&reader, vault).await.unwrap_err().kind(), Kind::NotFound);
+    }
 }

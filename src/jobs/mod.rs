@@ -2,6 +2,8 @@
 //! back a value. Nothing here prints, and nothing here knows Azure or the settings file.
 
 pub mod doctor;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod history;
 pub mod init;
 pub mod protection;

@@ -43,10 +43,12 @@ pub struct Eyes<'a> {
 /// Plans the restore of `objects`: of their newest captures, or those of snapshot `at`. An empty list means all that
 /// the snapshot has.
 pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> Result<Plan> {
-    let objects = match objects {
+    let mut objects = match objects {
         [] => history::all_objects(eyes.reader, &eyes.source, at).await?,
         some => some.to_vec(),
     };
+    objects.sort();
+    objects.dedup();
     let found = history::find(eyes.reader, &eyes.source, &objects, at).await?;
     let source_facts = found.first().and_then(|found| found.facts.clone());
     eyes.progress.stage("opening captures", Some(found.len() as u64));
@@ -154,8 +156,13 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan) -> Result<Applied> {
         return Err(Error::usage("the plan was made for another archive").hint("make a new plan"));
     }
     let mut captures = BTreeMap::new();
-    for step in plan.changes().filter(|step| step.action == Action::Restore) {
-        captures.insert(step.object.clone(), open(hands.reader, hands.identities, &step.capture).await?);
+    for step in plan.changes() {
+        match (open(hands.reader, hands.identities, &step.capture).await, step.action) {
+            (Ok(capture), _) => drop(captures.insert(step.object.clone(), capture)),
+            // What is recovered needs no capture, except to be compared with.
+            (Err(_), Action::Recover) => {}
+            (Err(error), _) => return Err(error),
+        }
     }
     let appender = Appender::new(hands.store, hands.reader, hands.signer, &plan.source, hands.ambient);
     let doing = execute::Hands {

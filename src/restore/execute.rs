@@ -66,7 +66,8 @@ pub struct AppliedStep {
     pub differences: Vec<String>,
 }
 
-/// Carries out `plan`. `captures` holds the opened capture of every step that restores.
+/// Carries out `plan`. `captures` holds the opened capture of every step that restores, and of those that recover as
+/// far as they open.
 ///
 /// Refuses with `Conflict`, before anything is changed, if a slot is not as the plan saw it.
 pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, Capture>) -> Result<Applied> {
@@ -98,7 +99,8 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, C
     }
     let skipped = plan.steps.iter().filter(|step| !matches!(step.action, Action::Restore | Action::Recover));
     steps.extend(skipped.map(|step| settled(step, "skipped", step.reason.clone())));
-    let status = if steps.iter().any(|step| step.result == "failed") || plan.refused() {
+    let open = |step: &AppliedStep| step.result == "failed" || matches!(step.action, Action::Refused | Action::Wait);
+    let status = if steps.iter().any(open) {
         "partial"
     } else if changes.is_empty() {
         "nothing"
@@ -140,7 +142,7 @@ async fn check_unmoved(hands: &Hands<'_>, plan: &Plan) -> Result<()> {
 async fn carry_out(hands: &Hands<'_>, step: &Step, captures: &BTreeMap<Object, Capture>) -> AppliedStep {
     let done = match (step.action, captures.get(&step.object)) {
         (Action::Restore, Some(capture)) => restore(hands, step, capture).await,
-        (Action::Recover, _) => recover(hands, step).await,
+        (Action::Recover, capture) => recover(hands, step, capture).await,
         (_, _) => Err(Error::internal(format!("{} has no opened capture", step.object))),
     };
     done.unwrap_or_else(|error| {
@@ -172,7 +174,7 @@ async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<Ap
             if matches!(error.condition, Condition::Unavailable | Condition::Throttled | Condition::Malformed) =>
         {
             match observe(hands.vault, object).await {
-                Ok(Slot::Live { .. }) => {}
+                Ok(Slot::Live { .. } | Slot::InTransition) => {}
                 _ => return Err(Error::from(error).context(format!("couldn't restore {object}"))),
             }
         }
@@ -182,15 +184,16 @@ async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<Ap
         Err(error) => return Err(Error::from(error).context(format!("couldn't restore {object}"))),
     }
     let versions = wait_live(hands, object).await?;
-    let differences = differences(&Source::of(capture).versions, &versions);
+    let differences = differences(&Source::of(capture).versions, &versions, step.action);
+    Ok(compared(step, "restored", &versions, differences))
+}
+
+/// A step that was done, with how its object differs from the capture.
+fn compared(step: &Step, did: &str, versions: &Versions, differences: Vec<String>) -> AppliedStep {
     let count = versions.len();
-    let mut done =
-        settled(step, "done", format!("restored with {count} {}", if count == 1 { "version" } else { "versions" }));
-    if !differences.is_empty() {
-        done.detail = format!("{}, with differences", done.detail);
-    }
-    done.differences = differences;
-    Ok(done)
+    let note = if differences.is_empty() { "" } else { ", with differences" };
+    let plural = if count == 1 { "version" } else { "versions" };
+    AppliedStep { differences, ..settled(step, "done", format!("{did} with {count} {plural}{note}")) }
 }
 
 /// A 409 says only that the name is taken; the slot says by what.
@@ -206,7 +209,7 @@ async fn explain_conflict(hands: &Hands<'_>, object: &Object, error: vault::Erro
     Error::from(error).context(format!("couldn't restore {object}: {why}")).hint("make a new plan")
 }
 
-async fn recover(hands: &Hands<'_>, step: &Step) -> Result<AppliedStep> {
+async fn recover(hands: &Hands<'_>, step: &Step, capture: Option<&Capture>) -> Result<AppliedStep> {
     let object = &step.object;
     match hands.vault.recover(object).await {
         Ok(()) => {}
@@ -216,7 +219,12 @@ async fn recover(hands: &Hands<'_>, step: &Step) -> Result<AppliedStep> {
         Err(error) => return Err(Error::from(error).context(format!("couldn't recover {object}"))),
     }
     let versions = wait_live(hands, object).await?;
-    Ok(settled(step, "done", format!("recovered with {} versions", versions.len())))
+    // Only now can be seen whether it is the object that was captured, or another one that had the name later.
+    let differences = match capture {
+        Some(capture) => differences(&Source::of(capture).versions, &versions, step.action),
+        None => vec!["it could not be compared: its capture does not open".to_owned()],
+    };
+    Ok(compared(step, "recovered", &versions, differences))
 }
 
 /// Waits until an object is live: restores and recovers complete some time after their answer.
@@ -227,8 +235,16 @@ async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Versions> {
         match observe(hands.vault, object).await {
             Ok(Slot::Live { versions, .. }) => return Ok(versions),
             Ok(_) => {}
+            // On the way still, or a service that stumbles: there is time.
             Err(error)
-                if matches!(error.condition, Condition::Conflict | Condition::InTransition | Condition::NotFound) => {}
+                if matches!(
+                    error.condition,
+                    Condition::Conflict
+                        | Condition::InTransition
+                        | Condition::NotFound
+                        | Condition::Throttled
+                        | Condition::Unavailable
+                ) => {}
             Err(error) => return Err(Error::from(error).context(format!("couldn't look at {object}"))),
         }
         if hands.ambient.now() >= deadline {
@@ -245,8 +261,10 @@ async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Versions> {
 }
 
 /// How a restored object differs from its capture: version ids, public keys, the enabled flag, dates, tags. The recovery
-/// level is the target vault's own, and other fields come and go with api-versions: neither is a difference.
-fn differences(captured: &Versions, live: &Versions) -> Vec<String> {
+/// level is the target vault's own, and other fields come and go with api-versions: neither is a difference. What was
+/// recovered may have lived on after the capture: of that only what it lacks is a difference.
+fn differences(captured: &Versions, live: &Versions, action: Action) -> Vec<String> {
+    let copied = action == Action::Restore;
     let mut found = Vec::new();
     for (id, ours) in captured {
         let Some(theirs) = live.get(id) else {
@@ -257,6 +275,9 @@ fn differences(captured: &Versions, live: &Versions) -> Vec<String> {
         if ours.thumbprint.is_some() && ours.thumbprint != theirs.thumbprint {
             found.push(format!("version {id} came back with another public key"));
         }
+        if !copied {
+            continue;
+        }
         if (a.enabled, a.not_before, a.expires, a.created) != (b.enabled, b.not_before, b.expires, b.created) {
             found.push(format!("version {id} came back with other attributes"));
         }
@@ -264,8 +285,212 @@ fn differences(captured: &Versions, live: &Versions) -> Vec<String> {
             found.push(format!("version {id} came back with other tags"));
         }
     }
-    found.extend(
-        live.keys().filter(|id| !captured.contains_key(*id)).map(|id| format!("version {id} was not in the capture")),
-    );
+    let more = live.keys().filter(|id| copied && !captured.contains_key(*id));
+    found.extend(more.map(|id| format!("version {id} was not in the capture")));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Clock;
+    use crate::jobs::fixture::{House, object};
+    use crate::vault::Read as _;
+    use crate::vault::memory::{Call, Moment};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn fails(condition: Condition) -> vault::Error {
+        vault::Error::new(condition, "injected")
+    }
+
+    /// A house whose key and certificate were captured and then wiped out.
+    async fn wiped() -> (House, Plan) {
+        let house = House::new(&["key/k", "certificate/tls", "secret/s"]).await;
+        house.snapshot().await.unwrap();
+        house.wipe(&["key/k", "certificate/tls"]);
+        let plan = house.plan(&["key/k", "certificate/tls"]).await.unwrap();
+        assert_eq!(plan.changes().count(), 2);
+        (house, plan)
+    }
+
+    async fn log(house: &House) -> Vec<String> {
+        let vault = house.vault.uri().clone();
+        let entries = house.reader().await.entries(&vault).await.unwrap();
+        entries
+            .iter()
+            .map(|entry| match &entry.event {
+                Event::Snapshot(_) => "snapshot".to_owned(),
+                Event::RestoreIntent(intent) => format!("intent {}", intent.steps.len()),
+                Event::RestoreResult(result) => {
+                    let results: Vec<&str> = result.outcomes.iter().map(|outcome| outcome.result.as_str()).collect();
+                    format!("result of {}: {}", result.intent, results.join(" "))
+                }
+                Event::Unknown(_) => "unknown".to_owned(),
+            })
+            .collect()
+    }
+
+    fn step<'a>(applied: &'a Applied, object: &str) -> &'a AppliedStep {
+        applied.steps.iter().find(|step| step.object == object).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_wiped_comes_back_the_same_with_intent_and_result_in_the_log() {
+        let (house, plan) = wiped().await;
+        let applied = house.apply(&plan).await.unwrap();
+        assert_eq!(applied.status, "done");
+        assert!(applied.steps.iter().all(|step| step.result == "done" && step.differences.is_empty()), "{applied:?}");
+        assert_eq!(log(&house).await, ["snapshot", "intent 2", "result of 2: done done"]);
+        let again = house.plan(&["key/k", "certificate/tls"]).await.unwrap();
+        assert!(again.steps.iter().all(|step| step.action == Action::Nothing));
+        assert_eq!(house.apply(&again).await.unwrap().status, "nothing");
+        assert_eq!(log(&house).await.len(), 3, "what changes nothing is not in the log");
+        let findings = house.verify().await.findings;
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_moved_stops_the_plan_before_anything_is_changed() {
+        let (house, plan) = wiped().await;
+        house.vault.put(&object("key/k"));
+        let error = house.apply(&plan).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert!(error.message().contains("it was free, it is live"), "{error}");
+        assert_eq!(log(&house).await, ["snapshot"]);
+        assert!(
+            house.plan(&["certificate/tls"]).await.unwrap().steps[0].action == Action::Restore,
+            "nothing was restored"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_decided_by_the_slot() {
+        for (moment, result) in [(Moment::After, "done"), (Moment::Before, "failed")] {
+            let (house, plan) = wiped().await;
+            house.vault.interfere(move |_, at, call| match call {
+                Call::Restore(crate::model::Kind::Key) if at == moment => Err(fails(Condition::Unavailable)),
+                _ => Ok(()),
+            });
+            let applied = house.apply(&plan).await.unwrap();
+            assert_eq!(step(&applied, "key/k").result, result);
+            assert_eq!(step(&applied, "certificate/tls").result, "done", "one failure does not stop the next");
+            assert_eq!(applied.status, if result == "done" { "done" } else { "partial" });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_explained_by_what_holds_the_name() {
+        type Meanwhile = fn(&crate::vault::memory::Memory);
+        let live: Meanwhile = |vault| drop(vault.put(&object("key/k")));
+        let deleted: Meanwhile = |vault| {
+            vault.put(&object("key/k"));
+            vault.delete(&object("key/k"));
+        };
+        let purging: Meanwhile = |vault| {
+            vault.set_limbo(Duration::from_secs(60));
+            vault.purge(&object("key/k"));
+        };
+        for (meanwhile, why) in
+            [(live, "a live object"), (deleted, "a soft-deleted object"), (purging, "still on its way")]
+        {
+            let (house, plan) = wiped().await;
+            house.vault.interfere(move |vault, moment, call| {
+                if let (Moment::Before, Call::Restore(crate::model::Kind::Key)) = (moment, call) {
+                    meanwhile(vault);
+                }
+                Ok(())
+            });
+            let applied = house.apply(&plan).await.unwrap();
+            let failed = step(&applied, "key/k");
+            assert_eq!(failed.result, "failed");
+            assert!(failed.detail.contains(why) && failed.detail.contains("make a new plan"), "{}", failed.detail);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recovery_is_waited_for_through_transition_and_a_stumbling_service() {
+        let house = House::new(&["key/k"]).await;
+        house.snapshot().await.unwrap();
+        house.vault.delete(&object("key/k"));
+        house.vault.set_limbo(Duration::from_secs(200));
+        let plan = house.plan(&["key/k"]).await.unwrap();
+        assert_eq!(plan.steps[0].action, Action::Recover);
+        let looks = Arc::new(AtomicU32::new(0));
+        let counted = looks.clone();
+        house.vault.interfere(move |_, moment, call| match (moment, call) {
+            (Moment::Before, Call::List(_)) if counted.fetch_add(1, Ordering::SeqCst) == 3 => {
+                Err(fails(Condition::Unavailable))
+            }
+            _ => Ok(()),
+        });
+        let before = house.clock.now();
+        let applied = house.apply(&plan).await.unwrap();
+        assert_eq!(applied.steps[0].detail, "recovered with 1 version", "{applied:?}");
+        let waited = house.clock.now() - before;
+        assert!((200..240).contains(&waited.num_seconds()), "{waited}");
+        assert!(looks.load(Ordering::SeqCst) < 40, "looks grow rarer");
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_live_is_given_up_on_after_ten_minutes() {
+        let house = House::new(&["key/k"]).await;
+        house.snapshot().await.unwrap();
+        house.vault.delete(&object("key/k"));
+        house.vault.set_limbo(Duration::from_secs(3600));
+        let plan = house.plan(&["key/k"]).await.unwrap();
+        let before = house.clock.now();
+        let applied = house.apply(&plan).await.unwrap();
+        assert_eq!((applied.status.as_str(), applied.steps[0].result.as_str()), ("partial", "failed"));
+        assert!(applied.steps[0].detail.contains("not live 10 minutes after"), "{}", applied.steps[0].detail);
+        assert!(house.clock.now() - before < TimeDelta::minutes(11));
+        let waiting = house.plan(&["key/k"]).await.unwrap();
+        assert_eq!(waiting.steps[0].action, Action::Wait);
+        let applied = house.apply(&waiting).await.unwrap();
+        assert_eq!(applied.status, "partial", "what must be waited for is not done");
+    }
+
+    #[tokio::test]
+    async fn a_recovered_object_that_is_another_one_is_told_from_the_one_that_was_captured() {
+        let house = House::new(&["key/k"]).await;
+        house.snapshot().await.unwrap();
+        house.wipe(&["key/k"]);
+        house.clock.advance(Duration::from_secs(60));
+        house.vault.put(&object("key/k"));
+        house.vault.delete(&object("key/k"));
+        let plan = house.plan(&["key/k"]).await.unwrap();
+        assert_eq!(plan.steps[0].action, Action::Recover);
+        let applied = house.apply(&plan).await.unwrap();
+        let differences = &applied.steps[0].differences;
+        assert!(differences.len() == 1 && differences[0].ends_with("did not come back"), "{applied:?}");
+    }
+
+    #[test]
+    fn differences_are_versions_keys_attributes_and_tags_and_nothing_else() {
+        use super::super::source::Version;
+        use crate::model::Attributes;
+        let version = |id: &str| {
+            let attributes = Attributes { enabled: Some(true), ..Attributes::default() };
+            (id.to_owned(), Version { attributes, tags: "{\"a\":\"b\"}".into(), thumbprint: Some("t".into()) })
+        };
+        let captured = Versions::from(["1", "2", "3", "4", "5"].map(version));
+        let mut live = captured.clone();
+        assert!(differences(&captured, &live, Action::Restore).is_empty());
+        live.remove("1");
+        live.get_mut("2").unwrap().thumbprint = None;
+        live.get_mut("3").unwrap().attributes.enabled = Some(false);
+        live.get_mut("4").unwrap().tags = String::new();
+        live.get_mut("5").unwrap().attributes.recovery_level = Some("Purgeable".into());
+        live.insert("6".into(), version("6").1);
+        let told = differences(&captured, &live, Action::Restore);
+        let expected = [
+            "version 1 did not come back",
+            "version 2 came back with another public key",
+            "version 3 came back with other attributes",
+            "version 4 came back with other tags",
+            "version 6 was not in the capture",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(differences(&captured, &live, Action::Recover), expected[..2], "it may have lived on");
+    }
 }

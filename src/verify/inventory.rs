@@ -1,6 +1,6 @@
 //! The inventory: one listing of the whole store, against which everything else is looked up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
@@ -24,12 +24,15 @@ pub(super) struct Inventory {
     files: BTreeMap<StorePath, File>,
     vaults: BTreeSet<VaultUri>,
     versions: u64,
+    /// Vaults of which something could not be read that refers to files.
+    blind: RefCell<BTreeSet<VaultUri>>,
 }
 
 impl Inventory {
     /// Lists the store. Extra versions and names that are not ours are findings.
     pub(super) async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
-        let mut inventory = Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0 };
+        let mut inventory =
+            Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0, blind: RefCell::default() };
         let mut list = store.list("");
         while let Some(listed) = list.next().await {
             inventory.add(listed.context("couldn't list the archive")?, findings);
@@ -85,6 +88,11 @@ impl Inventory {
         }
     }
 
+    /// Notes that a log file or manifest of a vault is missing or cannot be read: what it refers to is not known.
+    pub(super) fn note_blind(&self, vault: &VaultUri) {
+        self.blind.borrow_mut().insert(vault.clone());
+    }
+
     /// Every file that is part of an archive.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&StorePath, &Listed)> {
         self.files
@@ -103,18 +111,20 @@ impl Inventory {
             .collect()
     }
 
-    /// Captures and manifests that nothing refers to are notes: a run that was cut short leaves them.
+    /// Captures and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a log file or
+    /// manifest cannot be read, they may be its own.
     pub(super) fn report_orphans(&self, findings: &mut Findings) {
-        for (path, file) in &self.files {
-            let orphan =
-                matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { .. } | ArchivePath::Manifest { .. }));
-            if orphan && !file.referenced.get() {
-                findings.add(
-                    Code::Orphan,
-                    path.as_str(),
-                    "no log entry refers to it; a run that was cut short leaves such files",
-                );
-            }
+        for (path, _) in self.files.iter().filter(|(_, file)| !file.referenced.get()) {
+            let (Some(ArchivePath::Capture { vault, .. }) | Some(ArchivePath::Manifest { vault, .. })) =
+                ArchivePath::parse(path)
+            else {
+                continue;
+            };
+            let detail = match self.blind.borrow().contains(&vault) {
+                false => "no log entry refers to it; a run that was cut short leaves such files",
+                true => "nothing that can be read refers to it; a log file or manifest that cannot be read may",
+            };
+            findings.add(Code::Orphan, path.as_str(), detail);
         }
     }
 }

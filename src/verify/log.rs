@@ -37,11 +37,13 @@ pub(super) async fn check(
         if sequence != last + 1 {
             let missing = (last + 1, sequence - 1);
             findings.add(Code::LogGap, path.as_str(), format!("entries {} to {} are missing", missing.0, missing.1));
+            inventory.note_blind(vault);
             before = None;
         }
         last = sequence;
         inventory.mark(path);
         let Some(file) = read(store, path, listed, findings).await? else {
+            inventory.note_blind(vault);
             before = None;
             continue;
         };

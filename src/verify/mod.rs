@@ -61,7 +61,7 @@ pub enum Status {
 /// How much was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// Vaults with a log.
+    /// Vaults that the archive holds any file of.
     pub vaults: u64,
     /// Log entries.
     pub entries: u64,
@@ -141,3 +141,6 @@ async fn read_archive(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,29 +23,32 @@ pub(super) async fn check(
     findings: &mut Findings,
     checked: &mut Checked,
 ) -> Result<BTreeSet<StorePath>> {
-    let mut captures: BTreeMap<StorePath, Digest> = BTreeMap::new();
+    let mut captures: BTreeMap<StorePath, CaptureRef> = BTreeMap::new();
     let mut needed = BTreeSet::new();
     let mut newest = None;
+    let mut unread = 0;
     for entry in entries {
         let Event::Snapshot(snapshot) = &entry.event else { continue };
         checked.snapshots += 1;
         newest = Some(snapshot);
-        let Some(manifest) = read(store, inventory, archive, vault, snapshot, findings).await? else { continue };
+        unread = 0;
+        let Some(manifest) = read(store, inventory, archive, vault, snapshot, findings).await? else {
+            inventory.note_blind(vault);
+            continue;
+        };
+        unread = manifest.header.gaps.len();
         needed = BTreeSet::from([snapshot.manifest.clone(), paths::log(vault, entry.sequence)?]);
         for reference in manifest.lines.iter().filter_map(|line| line.capture.as_ref()) {
             needed.insert(reference.path.clone());
-            match captures.insert(reference.path.clone(), reference.sha256) {
+            match captures.insert(reference.path.clone(), reference.clone()) {
                 None => {
                     checked.captures += 1;
                     checked.bytes += reference.size;
                     check_capture(inventory, vault, reference, findings);
                 }
-                Some(digest) if digest != reference.sha256 => {
-                    findings.add(
-                        Code::CaptureMismatch,
-                        reference.path.as_str(),
-                        "two manifests give it different digests",
-                    );
+                Some(earlier) if !same_file(&earlier, reference) => {
+                    let detail = "two manifests give it different digests, sizes or versions";
+                    findings.add(Code::CaptureMismatch, reference.path.as_str(), detail);
                 }
                 Some(_) => {}
             }
@@ -54,7 +57,10 @@ pub(super) async fn check(
     match newest {
         None => findings.add(Code::NoSnapshot, vault.host(), "its log holds no snapshot"),
         Some(snapshot) if snapshot.status == Status::Partial => {
-            let detail = format!("the newest snapshot, {}, has {} gaps", snapshot.sequence, snapshot.counts.gaps);
+            let detail = format!(
+                "the newest snapshot, {}, lacks {} objects, and {unread} things could not be read of the vault itself",
+                snapshot.sequence, snapshot.counts.gaps
+            );
             findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
         }
         Some(_) => {}
@@ -129,6 +135,11 @@ fn check_capture(inventory: &Inventory, vault: &VaultUri, reference: &CaptureRef
             "a manifest names it as a capture of this vault, and it is none",
         );
     }
+}
+
+/// Whether two references are to the same bytes. Protection and age may be told differently, and are.
+fn same_file(a: &CaptureRef, b: &CaptureRef) -> bool {
+    (&a.sha256, &a.md5, a.size, &a.version) == (&b.sha256, &b.md5, b.size, &b.version)
 }
 
 fn difference(reference: &CaptureRef, listed: &Listed) -> Option<&'static str> {

@@ -134,7 +134,7 @@ const TEST: &str = "#[cfg(test)]\n";
 /// The module that a mark declares, if it stands in a file of its own.
 fn test_module(mark: &str) -> Option<&str> {
     let declaration = mark.strip_prefix(TEST)?.lines().next()?;
-    declaration.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')
+    declaration.trim_start_matches("pub ").trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')
 }
 
 /// Where the tests at the foot of a file begin.

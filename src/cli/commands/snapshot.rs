@@ -1,6 +1,7 @@
 //! `snapshot`: one run over each vault, one vault's failure never stopping the next.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -49,7 +50,7 @@ async fn one(
     stop: &Stop,
 ) -> Result<Report> {
     let reader = archive.reader().await?;
-    let recipients = assembly.recipients()?;
+    let recipients = Arc::new(assembly.recipients()?);
     let signer = assembly.signer()?;
     if !archive.verifiers().contains(&signer.verifier()) {
         return Err(Error::usage(

@@ -6,6 +6,8 @@
 mod report;
 mod take;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
@@ -14,9 +16,9 @@ use super::protection::{Demand, Written, insist, read_back};
 use crate::ambient::Ambient;
 use crate::archive::{Appender, Reader, latest_snapshot, md5};
 use crate::capture::{self, Policy, Sweep};
-use crate::error::{Context, Result};
-use crate::format::entry::{Event, SnapshotRef};
-use crate::format::manifest::{self, Counts, Gap, Header, Line, Manifest, State, Status};
+use crate::error::{Context, Kind, Result};
+use crate::format::entry::{Event, LogFile, SnapshotRef};
+use crate::format::manifest::{self, Counts, Gap, Header, Line, Manifest, Status};
 use crate::format::paths;
 use crate::model::{Digest, Object, VaultFacts};
 use crate::progress::{Progress, Stop};
@@ -37,7 +39,7 @@ pub struct Doors<'a> {
     /// The archive in it, opened.
     pub reader: &'a Reader<'a>,
     /// Who can open the captures.
-    pub recipients: &'a Recipients,
+    pub recipients: &'a Arc<Recipients>,
     /// The key that signs the log.
     pub signer: &'a Signer,
     /// Time and chance.
@@ -70,11 +72,10 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     let guard = doors.store.guard().await.context("couldn't tell how the archive is protected")?;
     insist(doors.store, &guard, order.worm)?;
     let head = doors.reader.head(vault).await?;
-    let previous = match head.as_ref().and_then(latest_snapshot) {
-        Some(snapshot) => Some(doors.reader.manifest(snapshot).await.context("couldn't read the previous manifest")?),
-        None => None,
-    };
+    let (previous, damage) = read_previous(doors, head.as_ref()).await?;
     let (facts, mut vault_gaps) = ask_facts(doors).await;
+    let damaged = damage.as_ref().map(|gap| gap.detail.clone());
+    vault_gaps.extend(damage);
 
     doors.progress.stage("listing", None);
     let mut sweep = capture::sweep(doors.vault).await.context(format!("couldn't list {}", doors.vault.uri()))?;
@@ -84,6 +85,7 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     doors.progress.stage("taking", Some(plan.tasks.len() as u64));
     let full = plan.full;
     let mut taken = take_all(doors, order, &sweep, plan).await?;
+    taken.warnings.extend(damaged);
     secure(doors, &guard, order.worm, &mut taken).await?;
 
     let full_at = if full && !taken.interrupted { Some(started) } else { previous.and_then(|m| m.header.full_at) };
@@ -91,6 +93,23 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     let manifest = assemble(doors, order, sweep, taken.lines, facts, vault_gaps, Moment { sequence, started, full_at });
     let committed = commit(doors, &guard, order.worm, &manifest).await?;
     Ok(report(doors, &manifest, committed, started, taken.interrupted, taken.warnings))
+}
+
+/// The newest manifest, whose captures may be reused.
+///
+/// One that is damaged or gone is a gap and no reason to stop: everything is taken anew, for a job that stops taking
+/// snapshots loses what comes after. It hides nothing: the head of the log holds, or we would not be here; the log goes
+/// on naming the manifest, and `verify` finds the damage for as long as the archive lives.
+async fn read_previous(doors: &Doors<'_>, head: Option<&LogFile>) -> Result<(Option<Manifest>, Option<Gap>)> {
+    let Some(snapshot) = head.and_then(latest_snapshot) else { return Ok((None, None)) };
+    match doors.reader.manifest(snapshot).await {
+        Ok(manifest) => Ok((Some(manifest), None)),
+        Err(error) if error.kind() == Kind::Tampered => {
+            let detail = format!("the previous manifest does not hold, so everything was taken again: {error}");
+            Ok((None, Some(Gap { code: "previous-manifest".into(), detail })))
+        }
+        Err(error) => Err(error.context("couldn't read the previous manifest")),
+    }
 }
 
 async fn ask_facts(doors: &Doors<'_>) -> (Option<VaultFacts>, Vec<Gap>) {
@@ -118,14 +137,7 @@ fn assemble(
     gaps: Vec<Gap>,
     moment: Moment,
 ) -> Manifest {
-    let deleted = sweep.deleted.iter().map(|(object, swept)| {
-        let entry = Line {
-            state: State::Deleted,
-            purge_at: swept.purge_at,
-            ..line(doors.ambient, object, swept, LineOf::Managed)
-        };
-        Line { state: State::Deleted, ..entry }
-    });
+    let deleted = sweep.deleted.iter().map(|(object, swept)| line(doors.ambient, object, swept, LineOf::Deleted));
     lines.extend(deleted);
     lines.sort_by(|a, b| Line::order(a).cmp(&Line::order(b)));
     let counts = Counts::of(&lines);
@@ -211,3 +223,6 @@ fn report(
         error: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Carrying out a snapshot's tasks: fetch, pack, seal, store, read back; one manifest line each.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -9,8 +11,9 @@ use crate::ambient::Ambient;
 use crate::archive::md5;
 use crate::capture::{self, Fetched, Sweep, Swept, Task};
 use crate::error::{Context, Error, Kind, Result};
+use crate::format::capture::Capture;
 use crate::format::manifest::{CaptureRef, Gap, Line, State};
-use crate::format::{capture as capture_format, paths};
+use crate::format::{self, paths};
 use crate::jobs::TOOL;
 use crate::jobs::protection::{Demand, Written, read_back};
 use crate::model::{Digest, Mode, Object, StorePath, hex};
@@ -63,6 +66,7 @@ pub(super) enum LineOf {
     Taken(Box<(CaptureRef, Summary)>),
     Reused(Box<Line>),
     Managed,
+    Deleted,
     Gap(Gap),
 }
 
@@ -80,11 +84,20 @@ impl Settled {
         Settled { entry, written: None, warning: None, stopped: false }
     }
 
+    fn orphaned() -> Self {
+        let detail =
+            "a certificate that the vault does not list owns it, and its backup cannot be asked for alone".into();
+        Settled::of(LineOf::Gap(Gap { code: "managed-without-certificate".into(), detail }))
+    }
+
     fn stopped(task: Task) -> Self {
         match task {
-            Task::Reuse(line) | Task::Compare(line) => Settled::of(LineOf::Reused(line)),
+            Task::Reuse(line) => Settled::of(LineOf::Reused(line)),
+            // Its capture is as good as yesterday; that its versions were compared must not be claimed.
+            Task::Compare(line) => Settled { stopped: true, ..Settled::of(LineOf::Reused(line)) },
             Task::Managed => Settled::of(LineOf::Managed),
-            Task::Take | Task::Orphaned => {
+            Task::Orphaned => Settled::orphaned(),
+            Task::Take => {
                 let detail = "the run was stopped before this object's turn; the next run takes it".into();
                 Settled { stopped: true, ..Settled::of(LineOf::Gap(Gap { code: "interrupted".into(), detail })) }
             }
@@ -96,12 +109,7 @@ impl Settled {
 async fn take_one(doors: &Doors<'_>, object: &Object, swept: &Swept, task: Task) -> Result<Settled> {
     match task {
         Task::Managed => Ok(Settled::of(LineOf::Managed)),
-        Task::Orphaned => {
-            let detail = format!(
-                "{object} is managed by a certificate that the vault does not list; its backup cannot be asked for alone"
-            );
-            Ok(Settled::of(LineOf::Gap(Gap { code: "managed-without-certificate".into(), detail })))
-        }
+        Task::Orphaned => Ok(Settled::orphaned()),
         Task::Reuse(line) => Ok(Settled::of(LineOf::Reused(line))),
         Task::Compare(line) => match capture::versions_fingerprint(doors.vault, object).await {
             Ok(digest) if line.versions_fingerprint == Some(digest) => Ok(Settled::of(LineOf::Reused(line))),
@@ -118,10 +126,18 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
         Err(gap) => return Ok(Settled::of(LineOf::Gap(gap))),
     };
     let Fetched { capture, current, versions_fingerprint, key_type, thumbprint, many_versions } = fetched;
-    let packed = capture_format::pack(&capture).context(format!("couldn't pack {object}"))?;
-    let sealed = Bytes::from(doors.recipients.close(&packed).context(format!("couldn't encrypt {object}"))?);
-    let (path, captured_at, version) =
-        store_capture(doors, object, capture.metadata.captured_at, &swept.fingerprint, &sealed).await?;
+    let began = capture.metadata.captured_at;
+    let kid = capture.metadata.backup.header.as_ref().map(|header| header.kid.clone());
+    let versions = capture.metadata.versions.len() as u64;
+    let sealed = match seal(doors, capture).await.context(format!("couldn't encrypt {object}"))? {
+        Ok(sealed) => sealed,
+        // More than a capture may hold, or a date that no tar has: this object's trouble, not that of the others.
+        Err(error) => {
+            let gap = Gap { code: "unpackable".into(), detail: format!("{object} cannot be packed: {error}") };
+            return Ok(Settled::of(LineOf::Gap(gap)));
+        }
+    };
+    let (path, captured_at, version) = store_capture(doors, object, began, &swept.fingerprint, &sealed).await?;
     let written =
         Written { path: path.clone(), version: version.clone(), size: sealed.len() as u64, md5: md5(&sealed) };
     let reference = CaptureRef {
@@ -133,10 +149,9 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
         captured_at,
         mode: Mode::None,
         protected_until: None,
-        kid: capture.metadata.backup.header.as_ref().map(|header| header.kid.clone()),
+        kid,
         reused: false,
     };
-    let versions = capture.metadata.versions.len() as u64;
     let warning = many_versions.then(|| {
         format!("{object} has {versions} versions; Azure may refuse to back up more than 500, and versions cannot be deleted: plan its successor")
     });
@@ -147,6 +162,17 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
         warning,
         stopped: false,
     })
+}
+
+/// Packs and encrypts, on a thread that may block: it takes a processor for a while, and plugins of recipients talk to
+/// programs, while other objects' answers wait to be read. The inner failure is the object's, the outer one everybody's.
+async fn seal(doors: &Doors<'_>, capture: Capture) -> Result<Result<Bytes, format::Error>> {
+    let recipients = Arc::clone(doors.recipients);
+    let sealing = tokio::task::spawn_blocking(move || match format::capture::pack(&capture) {
+        Ok(packed) => recipients.close(&packed).map(|sealed| Ok(Bytes::from(sealed))),
+        Err(error) => Ok(Err(error)),
+    });
+    sealing.await.map_err(|error| Error::internal(format!("the thread that encrypts ended: {error}")))?
 }
 
 /// Stores a sealed capture. A taken path means that another run took the same object in the same second; the next
@@ -191,6 +217,10 @@ pub(super) fn line(ambient: &Ambient, object: &Object, swept: &Swept, entry: Lin
     };
     match entry {
         LineOf::Managed => line.state = State::Managed,
+        LineOf::Deleted => {
+            line.state = State::Deleted;
+            line.purge_at = swept.purge_at;
+        }
         LineOf::Gap(gap) => line.gap = Some(gap),
         LineOf::Taken(taken) => {
             let (reference, summary) = *taken;
@@ -216,18 +246,18 @@ pub(super) async fn secure(doors: &Doors<'_>, guard: &Guard, demand: Demand, tak
     doors.progress.stage("reading back", None);
     let mut protections =
         read_back(doors.store, guard, demand, &taken.written, &paths::captures_prefix(doors.vault.uri())).await?;
+    let mut unlocked = 0;
     for reference in taken.lines.iter_mut().filter_map(|line| line.capture.as_mut()) {
         if let Some(Protection { mode, until, .. }) = protections.remove(&reference.path) {
             reference.mode = mode;
             reference.protected_until = until;
+            unlocked += u64::from(mode == Mode::Unlocked);
         }
     }
-    let unlocked =
-        taken.lines.iter().filter_map(|line| line.capture.as_ref()).filter(|c| c.mode == Mode::Unlocked).count();
     if unlocked > 0 && demand == Demand::Required {
-        taken
-            .warnings
-            .push(format!("{unlocked} captures are under a policy that is not locked, or whose lock may not be read"));
+        taken.warnings.push(format!(
+            "{unlocked} new captures are under a policy that is not locked, or whose lock may not be read"
+        ));
     }
     Ok(())
 }

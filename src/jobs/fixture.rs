@@ -1,0 +1,186 @@
+//! A small house for tests: a vault and a store in memory, keys, a clock that stands still, and the jobs between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+
+use super::protection::Demand;
+use super::restore::{Eyes, Hands, apply, make_plan};
+use super::snapshot::{Doors, Order, Report, snapshot};
+use crate::ambient::{Ambient, ManualClock, SeededRandom};
+use crate::archive::Reader;
+use crate::capture::Policy;
+use crate::error::Result;
+use crate::format::archive::key_name;
+use crate::model::{Digest, Mode, Object, VaultUri};
+use crate::progress::{Silent, Stop};
+use crate::restore::{Applied, Plan};
+use crate::seal::{Identities, NoPrompt, Recipients, generate};
+use crate::store::{self, Worm};
+use crate::tlog::{Signer, Verifier};
+use crate::{vault, verify};
+
+pub(crate) const START: i64 = 1_800_000_000;
+
+pub(crate) struct House {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) ambient: Ambient,
+    pub(crate) vault: vault::memory::Memory,
+    pub(crate) store: store::memory::Memory,
+    pub(crate) signer: Signer,
+    pub(crate) verifiers: Vec<Verifier>,
+    pub(crate) recipients: Arc<Recipients>,
+    pub(crate) identities: Identities,
+    pub(crate) stop: Stop,
+    pub(crate) order: Order,
+}
+
+pub(crate) fn object(text: &str) -> Object {
+    Object::parse(text).unwrap()
+}
+
+pub(crate) fn order() -> Order {
+    Order {
+        policy: Policy {
+            recapture_every: TimeDelta::days(30),
+            protection_min: TimeDelta::days(90),
+            protected: true,
+            full_every: TimeDelta::days(7),
+        },
+        policy_sha256: Digest::of(b"policy"),
+        full: false,
+        in_flight: 1,
+        worm: Demand::Required,
+    }
+}
+
+impl House {
+    /// A vault with these objects, made a minute ago, and an archive in a store with a locked version-level policy.
+    pub(crate) async fn new(objects: &[&str]) -> House {
+        let clock = clock();
+        let store = store::memory::Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
+        House::with(objects, clock, store).await
+    }
+
+    pub(crate) async fn with(objects: &[&str], clock: Arc<ManualClock>, store: store::memory::Memory) -> House {
+        let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(7)));
+        let vault = vault::memory::Memory::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
+        objects.iter().for_each(|text| drop(vault.put(&object(text))));
+        clock.advance(Duration::from_secs(60));
+        let (archive, _) = super::init::create_archive(&store, Demand::Optional, &ambient).await.unwrap();
+        let signer = Signer::from_seed(&key_name(archive.archive_id), &[7; 32]).unwrap();
+        let identity = generate(DateTime::UNIX_EPOCH);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("identity");
+        std::fs::write(&file, identity.file.as_bytes()).unwrap();
+        House {
+            verifiers: vec![signer.verifier()],
+            recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
+            identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+            stop: Stop::new(),
+            order: order(),
+            clock,
+            ambient,
+            vault,
+            store,
+            signer,
+        }
+    }
+
+    pub(crate) async fn reader(&self) -> Reader<'_> {
+        Reader::open(&self.store, &self.verifiers).await.unwrap()
+    }
+
+    /// A snapshot, taken a minute after whatever came before.
+    pub(crate) async fn snapshot(&self) -> Result<Report> {
+        self.snapshot_into(&self.store).await
+    }
+
+    pub(crate) async fn snapshot_into(&self, store: &dyn store::Append) -> Result<Report> {
+        self.clock.advance(Duration::from_secs(60));
+        let doors = Doors {
+            vault: &self.vault,
+            facts: None,
+            store,
+            reader: &self.reader().await,
+            recipients: &self.recipients,
+            signer: &self.signer,
+            ambient: &self.ambient,
+            progress: &Silent,
+            stop: &self.stop,
+        };
+        snapshot(&doors, &self.order).await
+    }
+
+    pub(crate) async fn verify(&self) -> verify::Report {
+        verify::verify(&self.store, &self.standard()).await.unwrap()
+    }
+
+    pub(crate) fn standard(&self) -> verify::Standard {
+        verify::Standard {
+            verifiers: self.verifiers.clone(),
+            worm: self.order.worm == Demand::Required,
+            protection_min: self.order.policy.protection_min,
+            now: self.ambient.now(),
+        }
+    }
+
+    pub(crate) async fn plan(&self, objects: &[&str]) -> Result<Plan> {
+        let objects: Vec<Object> = objects.iter().map(|text| object(text)).collect();
+        let reader = self.reader().await;
+        let eyes = Eyes {
+            reader: &reader,
+            identities: &self.identities,
+            source: VaultUri::parse("https://prod.vault.azure.net").unwrap(),
+            target: &self.vault,
+            facts: None,
+            ambient: &self.ambient,
+            progress: &Silent,
+        };
+        make_plan(&eyes, &objects, None).await
+    }
+
+    pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {
+        let reader = self.reader().await;
+        let hands = Hands {
+            store: &self.store,
+            reader: &reader,
+            identities: &self.identities,
+            signer: &self.signer,
+            vault: &self.vault,
+            ambient: &self.ambient,
+            operator: "tester",
+            progress: &Silent,
+        };
+        apply(&hands, plan).await
+    }
+
+    /// Deletes and purges, as an attacker would: the names are free at once.
+    pub(crate) fn wipe(&self, objects: &[&str]) {
+        for text in objects {
+            self.vault.delete(&object(text));
+            for part in crate::model::Kind::ALL {
+                let part = Object::new(part, object(text).name);
+                if part.kind == object(text).kind || object(text).kind == crate::model::Kind::Certificate {
+                    self.vault.purge(&part);
+                }
+            }
+        }
+    }
+
+    /// Names in the store that contain `part`, in order.
+    pub(crate) async fn files(&self, part: &str) -> Vec<String> {
+        use futures::TryStreamExt;
+        use store::Read;
+        let all: Vec<store::Listed> = self.store.list("").try_collect().await.unwrap();
+        all.into_iter()
+            .filter_map(|listed| listed.path.ok().map(String::from))
+            .filter(|path| path.contains(part))
+            .collect()
+    }
+}
+
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(DateTime::from_timestamp(START, 0).unwrap()))
+}

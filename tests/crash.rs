@@ -1,0 +1,212 @@
+//! The crash matrix: a snapshot and a restore are cut off at each of their store requests, in every way that a request
+//! can fail. `verify` is the judge, and then the job runs again and completes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use akv_archiver::ambient::{Ambient, Clock, ManualClock, SeededRandom};
+use akv_archiver::archive::Reader;
+use akv_archiver::capture::Policy;
+use akv_archiver::error::{Error, Kind};
+use akv_archiver::format::archive::key_name;
+use akv_archiver::jobs::protection::Demand;
+use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
+use akv_archiver::jobs::{init, restore};
+use akv_archiver::model::{Digest, Mode, Object, VaultUri};
+use akv_archiver::progress::{Silent, Stop};
+use akv_archiver::restore::{Action, Plan};
+use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
+use akv_archiver::store::memory::Memory as Store;
+use akv_archiver::store::{Append, Worm};
+use akv_archiver::tlog::{Signer, Verifier};
+use akv_archiver::vault::Read as _;
+use akv_archiver::vault::memory::Memory as Vault;
+use akv_archiver::verify::{Code, Severity, Standard, verify};
+use chrono::{DateTime, TimeDelta};
+
+use crate::support::faulty::{Fault, Faulty, Plan as Cut};
+
+const OBJECTS: [&str; 4] = ["key/tde", "secret/a", "secret/b", "certificate/tls"];
+
+/// A vault, and everything that a job needs beside a store.
+struct House {
+    clock: Arc<ManualClock>,
+    ambient: Ambient,
+    vault: Vault,
+    signer: Signer,
+    verifiers: Vec<Verifier>,
+    recipients: Arc<Recipients>,
+    identities: Identities,
+    order: Order,
+}
+
+fn object(text: &str) -> Object {
+    Object::parse(text).unwrap()
+}
+
+/// A house, and the store with its empty archive.
+async fn house() -> (House, Store) {
+    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+    let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(3)));
+    let store = Store::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
+    let (archive, _) = init::create_archive(&store, Demand::Required, &ambient).await.unwrap();
+    let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
+    let identity = generate(DateTime::UNIX_EPOCH);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("identity");
+    std::fs::write(&file, identity.file.as_bytes()).unwrap();
+    let vault = Vault::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
+    OBJECTS.iter().for_each(|text| drop(vault.put(&object(text))));
+    let policy = Policy {
+        recapture_every: TimeDelta::days(30),
+        protection_min: TimeDelta::days(90),
+        protected: true,
+        full_every: TimeDelta::days(7),
+    };
+    let order = Order { policy, policy_sha256: Digest::of(b""), full: false, in_flight: 1, worm: Demand::Required };
+    let house = House {
+        verifiers: vec![signer.verifier()],
+        recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
+        identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+        clock,
+        ambient,
+        vault,
+        signer,
+        order,
+    };
+    (house, store)
+}
+
+impl House {
+    async fn snapshot(&self, store: &dyn Append) -> Result<Outcome, Error> {
+        self.clock.advance(Duration::from_secs(60));
+        let doors = Doors {
+            vault: &self.vault,
+            facts: None,
+            store,
+            reader: &Reader::open(store, &self.verifiers).await?,
+            recipients: &self.recipients,
+            signer: &self.signer,
+            ambient: &self.ambient,
+            progress: &Silent,
+            stop: &Stop::new(),
+        };
+        snapshot(&doors, &self.order).await.map(|report| report.status)
+    }
+
+    async fn plan(&self, store: &dyn Append) -> Result<Plan, Error> {
+        let eyes = restore::Eyes {
+            reader: &Reader::open(store, &self.verifiers).await?,
+            identities: &self.identities,
+            source: self.vault.uri().clone(),
+            target: &self.vault,
+            facts: None,
+            ambient: &self.ambient,
+            progress: &Silent,
+        };
+        restore::make_plan(&eyes, &OBJECTS.map(object), None).await
+    }
+
+    async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {
+        let hands = restore::Hands {
+            store,
+            reader: &Reader::open(store, &self.verifiers).await?,
+            identities: &self.identities,
+            signer: &self.signer,
+            vault: &self.vault,
+            ambient: &self.ambient,
+            operator: "tester",
+            progress: &Silent,
+        };
+        restore::apply(&hands, plan).await.map(|applied| applied.status)
+    }
+
+    /// Nothing that is worse than a note, except that there may be no snapshot yet.
+    async fn judge(&self, store: &Store, cut: &str) {
+        let standard = Standard {
+            verifiers: self.verifiers.clone(),
+            worm: true,
+            protection_min: self.order.policy.protection_min,
+            now: self.clock.now(),
+        };
+        let findings = verify(store, &standard).await.unwrap().findings;
+        let harmless = findings.iter().all(|f| f.severity == Severity::Note || f.code == Code::NoSnapshot);
+        assert!(harmless, "{cut}: {findings:#?}");
+    }
+}
+
+/// The four ways in which request `at` can fail.
+fn cuts(at: u64) -> impl Iterator<Item = Cut> {
+    Fault::ALL.into_iter().flat_map(move |fault| [false, true].map(|fatal| Cut { at, fault, fatal }))
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_cut_off_at_any_request_leaves_a_whole_archive_and_runs_again() {
+    let mut points = 0;
+    for earlier in 0..2 {
+        let (house, store) = house().await;
+        let counting = Faulty::counting(store);
+        for _ in 0..earlier {
+            house.snapshot(counting.inner()).await.unwrap();
+        }
+        house.vault.put(&object("secret/a"));
+        house.snapshot(&counting).await.unwrap();
+        for cut in (0..counting.requests()).flat_map(cuts) {
+            points += 1;
+            let what = format!("after {earlier} snapshots, {cut:?}");
+            let (house, store) = self::house().await;
+            for _ in 0..earlier {
+                house.snapshot(&store).await.unwrap();
+            }
+            house.vault.put(&object("secret/a"));
+            let faulty = Faulty::failing(store, cut);
+            let error = house.snapshot(&faulty).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable, "{what}: {error}");
+            house.judge(faulty.inner(), &what).await;
+            assert_eq!(house.snapshot(faulty.inner()).await.unwrap(), Outcome::Complete, "{what}");
+            house.judge(faulty.inner(), &what).await;
+        }
+    }
+    assert!(points >= 100, "only {points} points were tried");
+    println!("{points} points were tried");
+}
+
+#[tokio::test]
+async fn a_restore_that_is_cut_off_at_any_request_leaves_a_whole_log_and_goes_on_from_a_new_plan() {
+    /// A vault whose objects are gone, one of them softly, and their archive.
+    async fn accident() -> (House, Store) {
+        let (house, store) = house().await;
+        house.snapshot(&store).await.unwrap();
+        OBJECTS.iter().for_each(|text| house.vault.delete(&object(text)));
+        for gone in ["key/tde", "secret/b", "certificate/tls", "key/tls", "secret/tls"] {
+            house.vault.purge(&object(gone));
+        }
+        (house, store)
+    }
+    let (house, store) = accident().await;
+    let plan = house.plan(&store).await.unwrap();
+    let counting = Faulty::counting(store);
+    house.apply(&counting, &plan).await.unwrap();
+    let mut points = 0;
+    for cut in (0..counting.requests()).flat_map(cuts) {
+        points += 1;
+        let (house, store) = accident().await;
+        let plan = house.plan(&store).await.unwrap();
+        assert_eq!(plan.changes().count(), OBJECTS.len());
+        let faulty = Faulty::failing(store, cut);
+        // A recovery does not need its capture, and so goes through without it.
+        match house.apply(&faulty, &plan).await {
+            Ok(status) => assert_eq!(status, "done", "{cut:?}"),
+            Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "{cut:?}: {error}"),
+        }
+        house.judge(faulty.inner(), &format!("{cut:?}")).await;
+        let again = house.plan(faulty.inner()).await.unwrap();
+        assert!(!again.refused(), "{cut:?}: {again:#?}");
+        house.apply(faulty.inner(), &again).await.unwrap();
+        let last = house.plan(faulty.inner()).await.unwrap();
+        assert!(last.steps.iter().all(|step| step.action == Action::Nothing), "{cut:?}: {last:#?}");
+        house.judge(faulty.inner(), &format!("{cut:?}")).await;
+    }
+    assert!(points >= 40, "only {points} points were tried");
+    println!("{points} points were tried");
+}
