@@ -134,7 +134,7 @@ pub(super) fn get(call: &mut Call<'_>, name: &str, version: Option<&str>) -> Ans
 }
 
 /// The format in which the secret behind a certificate is wanted: as it is kept, or PFX as PEM, and nothing else (DOC; that
-/// the answer's content type is that of the conversion is a GUESS, the error's text is too).
+/// the answer's content type is that of the conversion is a GUESS[out-content-type], the error's text is too).
 fn converted(call: &Call<'_>, kept: &str) -> Result<String, Fault> {
     match call.request.query("outContentType").filter(|_| call.api.out_content_type()) {
         None => Ok(kept.to_owned()),

@@ -239,7 +239,7 @@ fn read_key_usage(bits: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Alternative names: three lists are all there, empty or not (REC); the two of newer api-versions if there is something in
-/// them (GUESS). User principal names are not read.
+/// them (GUESS[import-alternative-names]). User principal names are not read.
 fn read_sans(content: &[u8]) -> Sans {
     let (mut emails, mut dns_names, mut uris, mut ip_addresses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut names = Reader(content);
