@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -19,12 +18,13 @@ use super::failure::{Cause, Failure, Refusal};
 use super::fake::{Stage, Step, answer};
 use super::wire;
 use crate::capture;
-use crate::model::{Kind, Mode, Name, Object, StorePath, VaultUri, geography_of, object_of_id};
-use crate::vault::{Condition, Facts as _, Item, Listing, Read as _, Write as _};
+use crate::model::{Kind, Name, Object, StorePath, VaultUri, object_of_id};
+use crate::vault::{Condition, Item, Listing, Read as _, Write as _};
 use crate::{store, vault};
 use store::{Append as _, Read as _};
 use traffic::Interaction;
 
+mod management;
 #[path = "../../tests/recordings/traffic.rs"]
 #[allow(dead_code, reason = "the emulator's judge uses the rest")]
 mod traffic;
@@ -357,100 +357,4 @@ async fn every_recorded_answer_of_blob_storage_passes_its_door() {
         assert!(counts.contains_key(what), "no recorded {what} was judged");
     }
     say(&format!("recorded answers through the door of a container: {counts:?}"));
-}
-
-/// A vault's resource, a container's policy, the regions: what the management plane tells us.
-#[tokio::test]
-async fn every_recorded_answer_of_the_management_plane_passes_its_door() {
-    let Some(recorded) = traffic::read() else { return };
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for it in recorded.iter().filter(|it| it.host == "management.azure.com") {
-        let segments: Vec<&str> = it.path.split('/').collect();
-        let body: Value = serde_json::from_str(&it.answer).unwrap_or_default();
-        let what = match (it.method.as_str(), segments.as_slice()) {
-            ("GET" | "PUT" | "PATCH", [.., "Microsoft.KeyVault", "vaults", _]) => resource(it, &body).await,
-            ("GET" | "PUT", [.., "immutabilityPolicies", "default"]) if it.status == 200 => policy(it, &body).await,
-            ("GET", [.., "Microsoft.Storage", "storageAccounts"]) => account(it, &body).await,
-            ("GET", ["", "subscriptions", _, "locations"]) => regions(&body),
-            _ => continue,
-        };
-        *counts.entry(what).or_default() += 1;
-    }
-    for what in ["account", "missing vault", "policy", "regions", "vault"] {
-        assert!(counts.contains_key(what), "no recorded {what} was judged");
-    }
-    say(&format!("recorded answers through the door of the management plane: {counts:?}"));
-}
-
-async fn resource(it: &Interaction, body: &Value) -> &'static str {
-    let stage = Stage::new([step(it)]);
-    let name = it.path.rsplit('/').next().unwrap();
-    let uri = VaultUri::parse(&format!("https://{name}.vault.azure.net")).unwrap();
-    let arm = stage.connection.arm().unwrap().knowing(&it.path);
-    let found = arm.facts(&uri).await;
-    if it.status == 404 {
-        assert_eq!(found.expect_err(&it.place()).condition, Condition::NotFound, "{}", it.place());
-        return "missing vault";
-    }
-    let place = it.place();
-    let facts = found.expect(&place);
-    let properties = &body["properties"];
-    assert_eq!(facts.sku, properties["sku"]["name"].as_str().unwrap().to_lowercase());
-    assert!(facts.place.geography.is_some(), "{}: {}", it.place(), facts.place.location);
-    assert_eq!(facts.rbac, properties["enableRbacAuthorization"] == true);
-    assert_eq!(facts.soft_delete.purge_protection, properties["enablePurgeProtection"] == true);
-    assert_eq!(facts.soft_delete.enabled, properties["enableSoftDelete"] != false);
-    "vault"
-}
-
-const SUBSCRIPTIONS: &str = r#"{"value":[{"subscriptionId":"s1"}]}"#;
-const POLICY: &str = r#"{"properties":{"state":"Locked","immutabilityPeriodSinceCreationInDays":3}}"#;
-
-/// What the guard of a container makes of an account and a policy.
-async fn guard(host: &str, account: Step, policy: Step) -> (Option<Mode>, Option<u32>) {
-    let stage = Stage::new([answer(200, ""), answer(200, SUBSCRIPTIONS), account, policy]);
-    let arm = Arc::new(stage.connection.arm().unwrap());
-    let address = Url::parse(&format!("https://{host}/vaults")).unwrap();
-    let guard = stage.connection.container(&address, Some(arm)).unwrap().guard().await.unwrap();
-    assert!(stage.done(), "{host}");
-    (guard.lock, guard.days)
-}
-
-async fn policy(it: &Interaction, body: &Value) -> &'static str {
-    let account = r#"{"value":[{"id":"/subscriptions/s1/a","properties":{"primaryEndpoints":{"blob":"https://archive.blob.core.windows.net/"}}}]}"#;
-    let found = guard("archive.blob.core.windows.net", answer(200, account), step(it)).await;
-    let days = body["properties"]["immutabilityPeriodSinceCreationInDays"].as_u64().filter(|days| *days > 0);
-    let mode = match (body["properties"]["state"].as_str().unwrap(), days) {
-        (_, None) => Mode::None,
-        ("Locked", _) => Mode::Locked,
-        ("Unlocked", _) => Mode::Unlocked,
-        (other, _) => panic!("{}: {other}", it.place()),
-    };
-    assert_eq!(found, (Some(mode), days.map(|days| u32::try_from(days).unwrap())), "{}", it.place());
-    "policy"
-}
-
-async fn account(it: &Interaction, body: &Value) -> &'static str {
-    let accounts = body["value"].as_array().unwrap();
-    let blob = accounts.iter().find_map(|account| account["properties"]["primaryEndpoints"]["blob"].as_str());
-    let Some(blob) = blob else { return "list of no account" };
-    let host = Url::parse(blob).unwrap().host_str().unwrap().to_owned();
-    assert_eq!(guard(&host, step(it), answer(200, POLICY)).await, (Some(Mode::Locked), Some(3)), "{}", it.place());
-    "account"
-}
-
-/// Our table of geographies, which is there because the service is not to be asked for each vault, agrees with it.
-fn regions(body: &Value) -> &'static str {
-    let mut differ = Vec::new();
-    for region in body["value"].as_array().unwrap() {
-        let name = region["name"].as_str().unwrap();
-        let theirs = region["metadata"]["geography"].as_str();
-        if let (Some(ours), Some(theirs)) = (geography_of(name), theirs)
-            && ours.0 != theirs
-        {
-            differ.push(format!("{name}: {} here, {theirs} there", ours.0));
-        }
-    }
-    assert!(differ.is_empty(), "{differ:#?}");
-    "regions"
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::table::table;
 use crate::jobs::doctor::{Check, Verdict};
-use crate::jobs::history::{Capture, Listed, Snapshot};
+use crate::jobs::history::{History, Listed, Snapshot};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
 use crate::restore::{Action, Applied, Plan};
@@ -169,8 +169,9 @@ pub(crate) fn objects(listed: &[Listed]) -> String {
 }
 
 /// Captures of one object, the newest first.
-pub(crate) fn captures(captures: &[Capture]) -> String {
-    let rows: Vec<[String; 5]> = captures
+pub(crate) fn history(history: &History) -> String {
+    let rows: Vec<[String; 5]> = history
+        .captures
         .iter()
         .map(|c| {
             [
@@ -182,7 +183,12 @@ pub(crate) fn captures(captures: &[Capture]) -> String {
             ]
         })
         .collect();
-    table(["snapshot", "captured (UTC)", "versions", "newest version", "protected"], &rows)
+    let mut text = format!("{} in {}:\n", history.object, history.vault);
+    text.push_str(&table(["snapshot", "captured (UTC)", "versions", "newest version", "protected"], &rows));
+    for sequence in &history.unreadable {
+        text.push_str(&format!("snapshot {sequence} cannot be read; `akv-archiver verify` tells why\n"));
+    }
+    text
 }
 
 fn action(action: Action) -> &'static str {

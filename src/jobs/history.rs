@@ -121,12 +121,34 @@ pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Listed
     Ok(listed)
 }
 
-/// Every capture of `object` in the archive of `vault`, the newest first.
-pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) -> Result<Vec<Capture>> {
+/// The captures of an object over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct History {
+    /// The vault's host.
+    pub vault: String,
+    /// `KIND/NAME`.
+    pub object: String,
+    /// Its captures, the newest first.
+    pub captures: Vec<Capture>,
+    /// Snapshots whose manifest is damaged or gone, so that what they had is not known.
+    pub unreadable: Vec<u64>,
+}
+
+/// Every capture of `object` in the archive of `vault`. A damaged manifest hides what it had, and not what others have:
+/// whoever looks for a way back needs all that is left.
+pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) -> Result<History> {
     let entries = entries(reader, vault).await?;
     let mut captures: Vec<Capture> = Vec::new();
+    let mut unreadable = Vec::new();
     for snapshot in refs(&entries) {
-        let manifest = reader.manifest(snapshot).await?;
+        let manifest = match reader.manifest(snapshot).await {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == Kind::Tampered => {
+                unreadable.push(snapshot.sequence);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let Some((line, reference)) = capture_of(&manifest, object) else { continue };
         // Older snapshots come later, so what is left is the first that refers to it. Not only neighbours are alike:
         // of two runs that overlap, the second may reuse what the first took anew.
@@ -144,9 +166,9 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
         }
     }
     captures.sort_by_key(|capture| std::cmp::Reverse(capture.captured_at));
-    match captures.is_empty() {
+    match captures.is_empty() && unreadable.is_empty() {
         true => Err(unknown(vault, object)),
-        false => Ok(captures),
+        false => Ok(History { vault: vault.host().to_owned(), object: object.to_string(), captures, unreadable }),
     }
 }
 
@@ -277,8 +299,8 @@ mod tests {
     async fn a_capture_is_told_once_with_the_first_snapshot_that_refers_to_it() {
         let house = house().await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let told = |captures: Vec<Capture>| -> Vec<(u64, Option<u64>)> {
-            captures.into_iter().map(|capture| (capture.snapshot, capture.versions)).collect()
+        let told = |history: History| -> Vec<(u64, Option<u64>)> {
+            history.captures.into_iter().map(|capture| (capture.snapshot, capture.versions)).collect()
         };
         assert_eq!(told(captures(&reader, vault, &object("secret/A")).await.unwrap()), [(2, Some(2)), (1, Some(1))]);
         assert_eq!(told(captures(&reader, vault, &object("key/k")).await.unwrap()), [(1, Some(1))]);
@@ -300,7 +322,18 @@ mod tests {
             crate::archive::Appender::new(&house.store, &reader, &house.signer, house.vault.uri(), &house.ambient);
         appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..first.clone() }))).await.unwrap();
         let found = captures(&reader, house.vault.uri(), &object("secret/a")).await.unwrap();
-        assert_eq!(found.iter().map(|capture| capture.snapshot).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(found.captures.iter().map(|capture| capture.snapshot).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_manifest_hides_its_own_captures_and_no_others() {
+        let house = house().await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let entries = reader.entries(vault).await.unwrap();
+        let newest = refs(&entries).next().unwrap();
+        assert!(house.store.corrupt(newest.manifest.as_str(), "damaged"));
+        let history = captures(&reader, vault, &object("secret/a")).await.unwrap();
+        assert_eq!((history.captures.len(), history.unreadable), (2, vec![newest.sequence]));
     }
 
     #[tokio::test]

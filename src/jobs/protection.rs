@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Mode, StorePath};
+use crate::format::manifest::Manifest;
+use crate::model::{Mode, StorePath, unhex};
 use crate::store::{self, Guard, Listed, Protection, Worm};
 
 /// Whether a snapshot insists on write-once storage.
@@ -79,6 +80,42 @@ pub async fn read_back(
         protections.insert(path.clone(), protection);
     }
     Ok(protections)
+}
+
+/// Compares the captures that a manifest refers to with one listing of the store, before any of them is reused: notes
+/// the protection that each has now, and strikes out those that are gone or hold other bytes. Returns how many.
+///
+/// A capture is as good as the file that is there tonight, not as what a manifest said of it a month ago.
+pub async fn take_stock(store: &dyn store::Read, guard: &Guard, manifest: &mut Manifest, prefix: &str) -> Result<u64> {
+    let mut shelf: BTreeMap<StorePath, Listed> = BTreeMap::new();
+    let mut list = store.list(prefix);
+    while let Some(listed) = list.next().await {
+        let listed = listed?;
+        if let Ok(path) = &listed.path {
+            // The oldest version comes first, and is the one that counts.
+            shelf.entry(path.clone()).or_insert(listed);
+        }
+    }
+    let mut struck = 0;
+    for line in &mut manifest.lines {
+        let Some(reference) = &mut line.capture else { continue };
+        let listed = shelf.get(&reference.path).filter(|listed| {
+            let same = listed.md5.is_none_or(|md5| unhex(&reference.md5).as_deref() == Some(&md5));
+            same && listed.size == reference.size
+                && (reference.version.is_none() || listed.version == reference.version)
+        });
+        match listed.map(|listed| guard.covers(listed)) {
+            Some(Protection { mode, until, .. }) => {
+                reference.mode = mode;
+                reference.protected_until = until;
+            }
+            None => {
+                line.capture = None;
+                struck += 1;
+            }
+        }
+    }
+    Ok(struck)
 }
 
 async fn compare(

@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 
 use super::Judged;
 use super::compare::{self, Difference, Names};
-use super::differences::Found;
 use super::traffic::Interaction;
 
 /// Conversations about what the emulator does not offer: it refuses it, and nothing after that is comparable.
@@ -84,13 +83,7 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
             let code = code.or_else(|| recorded.answer_headers.get("x-ms-error-code").cloned()).unwrap_or_default();
             judged.seen.note(recorded.status, operation(recorded), code, String::new());
         }
-        judged.found.extend(found.into_iter().map(|difference| Found {
-            file: recorded.file.clone(),
-            place: recorded.place(),
-            request: operation(recorded),
-            answer: recorded.status,
-            difference,
-        }));
+        judged.note(recorded, &operation(recorded), found);
     }
     judged
 }

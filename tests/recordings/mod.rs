@@ -65,6 +65,19 @@ struct Judged {
     seen: Seen,
 }
 
+impl Judged {
+    /// Notes how an answer to `request` differs from the recorded one.
+    fn note(&mut self, recorded: &traffic::Interaction, request: &str, found: Vec<compare::Difference>) {
+        self.found.extend(found.into_iter().map(|difference| differences::Found {
+            file: recorded.file.clone(),
+            place: recorded.place(),
+            request: request.to_owned(),
+            answer: recorded.status,
+            difference,
+        }));
+    }
+}
+
 /// What both sides answered alike in status.
 #[derive(Default)]
 struct Seen {

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::Judged;
 use super::compare::{self, Difference, Names, is_version};
-use super::differences::Found;
 use super::setup::{dice, id, key, parts, seeds};
 use super::traffic::Interaction;
 
@@ -90,13 +89,7 @@ pub(super) fn replay(conversation: &[Interaction]) -> Judged {
                 text(&error["innererror"]["code"]),
             );
         }
-        judged.found.extend(found.into_iter().map(|difference| Found {
-            file: recorded.file.clone(),
-            place: recorded.place(),
-            request: operation(recorded),
-            answer: recorded.status,
-            difference,
-        }));
+        judged.note(recorded, &operation(recorded), found);
     }
     judged
 }

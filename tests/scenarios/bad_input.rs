@@ -132,7 +132,7 @@ fn a_job_that_may_only_read_blobs_cannot_write_and_says_what_is_missing() {
 #[test]
 fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     let world = World::new(SEED);
-    init_directory(&world, "archive").succeeded();
+    world.init_directory("archive").succeeded();
     world.run(&["snapshot"]).succeeded();
     let verified = world.run(&["verify"]).succeeded();
     assert!(verified.stdout.contains("store-unprotected"), "{verified:#?}");
@@ -150,37 +150,14 @@ fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     world.run(&["verify"]).succeeded();
 }
 
-/// `init` for a local directory.
-fn init_directory(world: &World, directory: &str) -> crate::support::world::Ran {
-    let ready = world.azure.ready();
-    let ca_file = ready.ca_file.to_string_lossy().into_owned();
-    world.run(&[
-        "init",
-        "--vault",
-        "prod",
-        "--directory",
-        directory,
-        "--proxy",
-        &ready.proxy,
-        "--ca-file",
-        &ca_file,
-        "--credential",
-        "client-secret",
-        "--tenant-id",
-        &ready.tenant_id,
-        "--client-id",
-        &ready.client_id,
-    ])
-}
-
 #[test]
 fn a_directory_that_cannot_be_made_leaves_no_settings_and_no_keys() {
     let world = World::new(SEED);
-    let ran = init_directory(&world, "/dev/null/archive");
+    let ran = world.init_directory("/dev/null/archive");
     assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(!world.path("akv-archiver.toml").exists() && !world.path("signer.key").exists(), "{ran:#?}");
-    init_directory(&world, "archive").succeeded();
-    let again = init_directory(&world, "archive").exited(2);
+    world.init_directory("archive").succeeded();
+    let again = world.init_directory("archive").exited(2);
     assert!(again.stderr.contains("is there already"), "{again:#?}");
     std::fs::remove_dir_all(world.path("archive")).unwrap();
     let ran = world.run(&["snapshot"]).exited(10);
@@ -201,7 +178,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
         return;
     }
     let world = World::new(SEED);
-    init_directory(&world, "archive").succeeded();
+    world.init_directory("archive").succeeded();
     world.run(&["snapshot"]).succeeded();
     let before = world.run(&["verify"]).succeeded().stdout;
     // The same archive on a disk with room for some captures of the next run, and no more.

@@ -87,26 +87,21 @@ impl World {
 
     /// `init` for a vault and a container, with production host names and the emulator as a mere proxy.
     pub(crate) fn init(&self, vault: &str, container: &str) -> Ran {
+        self.init_at(vault, &["--container", &format!("https://archive.blob.core.windows.net/{container}")])
+    }
+
+    /// `init` for the vault `prod` and a local directory.
+    pub(crate) fn init_directory(&self, directory: &str) -> Ran {
+        self.init_at("prod", &["--directory", directory])
+    }
+
+    fn init_at(&self, vault: &str, place: &[&str]) -> Ran {
         let ready = self.azure.ready();
-        let container = format!("https://archive.blob.core.windows.net/{container}");
         let ca_file = ready.ca_file.to_string_lossy().into_owned();
-        self.run(&[
-            "init",
-            "--vault",
-            vault,
-            "--container",
-            &container,
-            "--proxy",
-            &ready.proxy,
-            "--ca-file",
-            &ca_file,
-            "--credential",
-            "client-secret",
-            "--tenant-id",
-            &ready.tenant_id,
-            "--client-id",
-            &ready.client_id,
-        ])
+        let network = ["--proxy", &ready.proxy, "--ca-file", &ca_file];
+        let credential =
+            ["--credential", "client-secret", "--tenant-id", &ready.tenant_id, "--client-id", &ready.client_id];
+        self.run(&[&["init", "--vault", vault], place, &network, &credential].concat())
     }
 
     /// The program, in this world's folder, with nothing of the developer's environment but the path.

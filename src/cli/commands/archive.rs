@@ -44,9 +44,8 @@ pub(crate) async fn history(assembly: &Assembly, console: &Console, arguments: H
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
     let vault = assembly.one_vault(arguments.vault.as_deref(), &reader).await?;
-    let captures = history::captures(&reader, &vault, &object).await?;
-    let document = json!({"vault": vault.host(), "object": object.to_string(), "captures": captures});
-    console.result(&document, || format!("{object} in {}:\n{}", vault.host(), render::captures(&captures)));
+    let history = history::captures(&reader, &vault, &object).await?;
+    console.result(&history, || render::history(&history));
     Ok(ExitCode::SUCCESS)
 }
 

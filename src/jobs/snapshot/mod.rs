@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
 
-use super::protection::{Demand, Written, insist, read_back};
+use super::protection::{Demand, Written, insist, read_back, take_stock};
 use crate::ambient::Ambient;
 use crate::archive::{Appender, Reader, latest_snapshot, md5};
 use crate::capture::{self, Policy, Sweep};
@@ -72,7 +72,11 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     let guard = doors.store.guard().await.context("couldn't tell how the archive is protected")?;
     insist(doors.store, &guard, order.worm)?;
     let head = doors.reader.head(vault).await?;
-    let (previous, damage) = read_previous(doors, head.as_ref()).await?;
+    let (mut previous, damage) = read_previous(doors, head.as_ref()).await?;
+    let struck = match &mut previous {
+        Some(manifest) => take_stock(doors.store, &guard, manifest, &paths::captures_prefix(vault)).await?,
+        None => 0,
+    };
     let (facts, mut vault_gaps) = ask_facts(doors).await;
     let damaged = damage.as_ref().map(|gap| gap.detail.clone());
     vault_gaps.extend(damage);
@@ -86,6 +90,11 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     let full = plan.full;
     let mut taken = take_all(doors, order, &sweep, plan).await?;
     taken.warnings.extend(damaged);
+    if struck > 0 {
+        taken.warnings.push(format!(
+            "{struck} captures of the previous snapshot are gone or hold other bytes, and were taken again where they could be: run `akv-archiver verify`"
+        ));
+    }
     secure(doors, &guard, order.worm, &mut taken).await?;
 
     let full_at = if full && !taken.interrupted { Some(started) } else { previous.and_then(|m| m.header.full_at) };

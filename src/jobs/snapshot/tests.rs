@@ -197,6 +197,21 @@ async fn captures_are_renewed_before_their_protection_ends() {
 }
 
 #[tokio::test]
+async fn a_capture_that_is_gone_or_changed_is_not_reused() {
+    let house = House::new(&["key/k", "secret/a", "secret/b"]).await;
+    house.snapshot().await.unwrap();
+    let captures: Vec<StorePath> =
+        manifest(&house).await.lines.into_iter().filter_map(|line| line.capture).map(|capture| capture.path).collect();
+    assert!(house.store.lose(captures[0].as_str()));
+    assert!(house.store.corrupt(captures[1].as_str(), "other"));
+    let second = house.snapshot().await.unwrap();
+    assert_eq!(counts(&second), [3, 2, 1, 0]);
+    assert!(second.warnings.iter().any(|warning| warning.starts_with("2 captures")), "{second:?}");
+    assert_eq!(house.verify().await.status, Verdict::Tampered, "the loss stays a finding");
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0]);
+}
+
+#[tokio::test]
 async fn an_unlocked_policy_is_a_warning_about_what_is_new() {
     let clock = clock();
     let store = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Unlocked, 365);
