@@ -219,6 +219,7 @@ impl Assembly {
     /// What verification holds the archive to.
     pub fn standard(&self) -> Result<Standard> {
         Ok(Standard {
+            vaults: self.settings.vaults.iter().map(|vault| vault.uri.clone()).collect(),
             verifiers: self.verifiers()?,
             worm: self.demand() == Demand::Required,
             protection_min: delta(self.settings.capture.protection_min)?,

@@ -112,7 +112,7 @@ impl House {
             store,
             reader: &Reader::open(store, &self.verifiers).await?,
             identities: &self.identities,
-            signer: &self.signer,
+            signer: Some(&self.signer),
             vault: &self.vault,
             ambient: &self.ambient,
             operator: "tester",
@@ -124,6 +124,7 @@ impl House {
     /// Nothing that is worse than a note, except that there may be no snapshot yet.
     async fn judge(&self, store: &Store, cut: &str) {
         let standard = Standard {
+            vaults: Vec::new(),
             verifiers: self.verifiers.clone(),
             worm: true,
             protection_min: self.order.policy.protection_min,

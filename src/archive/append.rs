@@ -142,7 +142,7 @@ mod tests {
         let house = house().await;
         let rival = Rival { house: &house, times: AtomicU32::new(3) };
         assert_eq!(commit(&house, &rival, &house.signer).await.unwrap(), 5);
-        let entries = house.reader().await.entries(house.vault.uri()).await.unwrap();
+        let entries = house.reader().await.entries(house.vault.uri()).await.unwrap().verified;
         assert_eq!(entries.len(), 5);
         assert!(entries[1..].iter().all(|entry| entry.latest_snapshot.as_ref().is_some_and(|s| s.sequence == 1)));
         assert_eq!(house.verify().await.findings, [], "the chain is whole");

@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::archive::{ARCHIVE_MAX, Archive};
+use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
 use crate::format::manifest::{CaptureRef, Limits, Manifest};
 use crate::format::paths::{self, ArchivePath};
@@ -22,6 +23,15 @@ pub struct Reader<'a> {
     store: &'a dyn store::Read,
     verifiers: &'a [Verifier],
     archive: Archive,
+}
+
+/// The entries of a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entries {
+    /// Those whose signature holds, oldest first.
+    pub verified: Vec<Entry>,
+    /// The sequence numbers of those that do not hold.
+    pub damaged: Vec<u64>,
 }
 
 /// The newest snapshot up to and including a log file's entry.
@@ -104,15 +114,22 @@ impl<'a> Reader<'a> {
         Ok(file)
     }
 
-    /// Every entry of a vault's log, oldest first, each with its signature checked.
-    pub async fn entries(&self, vault: &VaultUri) -> Result<Vec<Entry>> {
-        let files = futures::stream::iter(self.sequences(vault).await?)
-            .map(|(sequence, version)| async move { self.log_file(vault, sequence, version.as_deref()).await })
-            .buffered(IN_FLIGHT);
+    /// Every entry of a vault's log whose signature holds, oldest first, and the numbers of those that do not hold.
+    pub async fn entries(&self, vault: &VaultUri) -> Result<Entries> {
+        let files =
+            futures::stream::iter(self.sequences(vault).await?)
+                .map(|(sequence, version)| async move {
+                    (sequence, self.log_file(vault, sequence, version.as_deref()).await)
+                })
+                .buffered(IN_FLIGHT);
         let mut files = std::pin::pin!(files);
-        let mut entries = Vec::new();
-        while let Some(file) = files.next().await {
-            entries.push(file?.entry().clone());
+        let mut entries = Entries { verified: Vec::new(), damaged: Vec::new() };
+        while let Some((sequence, file)) = files.next().await {
+            match file {
+                Ok(file) => entries.verified.push(file.entry().clone()),
+                Err(error) if error.kind() == Kind::Tampered => entries.damaged.push(sequence),
+                Err(error) => return Err(error),
+            }
         }
         Ok(entries)
     }
@@ -120,6 +137,7 @@ impl<'a> Reader<'a> {
     /// The manifest of a snapshot, checked against the digest and the root in its log entry.
     pub async fn manifest(&self, snapshot: &SnapshotRef) -> Result<Manifest> {
         let path = &snapshot.manifest;
+        bounded(path, snapshot.size, Limits::default().stored as u64)?;
         let bytes = self.fetch(path, snapshot.version.as_deref(), snapshot.size, &snapshot.sha256).await?;
         let decoded = Manifest::decode(&bytes, &Limits::default()).map_err(|e| at(path, e))?;
         match decoded.root == snapshot.root {
@@ -130,6 +148,7 @@ impl<'a> Reader<'a> {
 
     /// A sealed capture, checked against the digest in its manifest line.
     pub async fn sealed(&self, capture: &CaptureRef) -> Result<Bytes> {
+        bounded(&capture.path, capture.size, SEALED_MAX)?;
         self.fetch(&capture.path, capture.version.as_deref(), capture.size, &capture.sha256).await
     }
 
@@ -158,6 +177,17 @@ pub async fn oldest_of(store: &dyn store::Read, path: &StorePath) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+/// A size in the archive is somebody's word: what no such file may have is not even asked for.
+fn bounded(path: &StorePath, size: u64, limit: u64) -> Result<()> {
+    match size <= limit {
+        true => Ok(()),
+        false => Err(tampered(
+            path,
+            &format!("it is said to have {size} bytes, and no such file may have more than {limit}"),
+        )),
+    }
 }
 
 fn at(path: &StorePath, error: impl Into<Error>) -> Error {

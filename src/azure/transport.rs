@@ -53,6 +53,8 @@ impl Network {
             let proxy = reqwest::Proxy::all(url.clone())
                 .map_err(|_| Error::usage(format!("the proxy {host:?} has an address that cannot be used")))?;
             builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(NEVER_PROXIED)));
+        } else {
+            builder = from_environment(builder.no_proxy(), |name| std::env::var(name).ok())?;
         }
         if let Some(file) = &self.ca_file {
             let pem = std::fs::read(file)
@@ -116,6 +118,20 @@ impl HttpClient for Bounded {
         });
         Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
     }
+}
+
+/// The environment's proxy, for HTTPS only: all of Azure is HTTPS, and what is not is the machine's own identity service,
+/// whose token no proxy may see. A proxy there would be given its own machine's identity, and hand it to us.
+fn from_environment(
+    builder: reqwest::ClientBuilder,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<reqwest::ClientBuilder> {
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name)).filter(|value| !value.is_empty());
+    let Some(address) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else { return Ok(builder) };
+    let never = [NEVER_PROXIED.to_owned(), first(&["NO_PROXY", "no_proxy"]).unwrap_or_default()].join(",");
+    let proxy = reqwest::Proxy::https(&address)
+        .map_err(|_| Error::usage("HTTPS_PROXY or ALL_PROXY holds an address that cannot be used"))?;
+    Ok(builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&never))))
 }
 
 #[cfg(test)]

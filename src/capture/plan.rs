@@ -47,6 +47,9 @@ pub struct Plan {
     pub full: bool,
 }
 
+/// How far ahead of ours another clock may be.
+const SKEW_MAX: TimeDelta = TimeDelta::days(1);
+
 /// Decides. `previous` is the newest committed manifest, `full` forces the comparison of versions, `now` is the time by
 /// this machine's clock.
 pub fn plan(sweep: &Sweep, previous: Option<&Manifest>, policy: &Policy, full: bool, now: DateTime<Utc>) -> Plan {
@@ -57,7 +60,8 @@ pub fn plan(sweep: &Sweep, previous: Option<&Manifest>, policy: &Policy, full: b
         .map(|line| (Object::new(line.kind, line.name.clone()), line))
         .collect();
     let last_full = previous.and_then(|manifest| manifest.header.full_at);
-    let full = full || last_full.is_none_or(|last| now - last >= policy.full_every);
+    // A time that lies ahead was told by a clock that was wrong, or by somebody who would have us wait: it does not count.
+    let full = full || last_full.is_none_or(|last| now - last >= policy.full_every || last > now + SKEW_MAX);
     let tasks = sweep
         .live
         .iter()
@@ -82,7 +86,7 @@ pub fn plan(sweep: &Sweep, previous: Option<&Manifest>, policy: &Policy, full: b
 
 fn still_good(line: &Line, policy: &Policy, now: DateTime<Utc>) -> bool {
     line.capture.as_ref().is_some_and(|capture| {
-        let young = now - capture.captured_at < policy.recapture_every;
+        let young = now - capture.captured_at < policy.recapture_every && capture.captured_at <= now + SKEW_MAX;
         let long_enough = capture.protected_until.is_none_or(|until| until - now >= policy.protection_min);
         let protected = capture.mode != Mode::None || !policy.protected;
         young && long_enough && protected

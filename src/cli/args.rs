@@ -206,6 +206,9 @@ pub(crate) struct Apply {
     /// The plan file
     #[arg(value_name = "PLAN", default_value = "restore-plan.json")]
     pub(crate) plan: PathBuf,
+    /// Restore although the log does not hold or cannot be written; nothing is recorded then
+    #[arg(long)]
+    pub(crate) without_log: bool,
     /// Do not ask; needed where there is no terminal to ask on
     #[arg(long)]
     pub(crate) yes: bool,

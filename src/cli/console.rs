@@ -34,7 +34,7 @@ impl Console {
     /// Prints text for people, with one newline at its end.
     pub(crate) fn say(&self, text: &str) {
         // A closed pipe is the reader's choice, not an error of ours.
-        let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end_matches('\n'));
+        let _ = writeln!(std::io::stdout().lock(), "{}", plain(text.trim_end_matches('\n')));
     }
 
     /// Prints one JSON document.
@@ -51,7 +51,7 @@ impl Console {
 
     /// Prints something that is no result: a warning, an error, a hint.
     pub(crate) fn complain(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
     }
 
     /// Whether a person sits at both ends, so that a question can be asked.
@@ -67,5 +67,20 @@ impl Console {
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer).ok()?;
         (read > 0).then(|| answer.trim().to_owned())
+    }
+}
+
+/// Text without control characters but newlines: a name in somebody's store may hold what repaints a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn nothing_that_is_printed_can_drive_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
     }
 }

@@ -210,6 +210,12 @@ pub(crate) fn plan(plan: &Plan) -> String {
         .collect();
     let mut text = format!("Into {}, from snapshots of {}:\n", plan.target.host(), plan.source.host());
     text.push_str(&table(["object", "action", "why"], &rows));
+    if !plan.missing.is_empty() {
+        text.push_str(&format!("No snapshot has a capture of: {}\n", plan.missing.join(", ")));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("Note: {note}\n"));
+    }
     for step in plan.steps.iter().filter(|step| !step.alternatives.is_empty()) {
         text.push_str(&format!("{} instead:\n", step.object));
         for alternative in &step.alternatives {

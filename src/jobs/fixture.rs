@@ -119,6 +119,7 @@ impl House {
 
     pub(crate) fn standard(&self) -> verify::Standard {
         verify::Standard {
+            vaults: Vec::new(),
             verifiers: self.verifiers.clone(),
             worm: self.order.worm == Demand::Required,
             protection_min: self.order.policy.protection_min,
@@ -147,7 +148,7 @@ impl House {
             store: &self.store,
             reader: &reader,
             identities: &self.identities,
-            signer: &self.signer,
+            signer: Some(&self.signer),
             vault: &self.vault,
             ambient: &self.ambient,
             operator: "tester",

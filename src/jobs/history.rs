@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::archive::{Reader, latest_snapshot};
+use crate::archive::{Entries, Reader, latest_snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::{Entry, Event, SnapshotRef};
 use crate::format::manifest::{CaptureRef, Line, Manifest, State, Status};
@@ -182,27 +182,69 @@ pub struct Found {
     pub facts: Option<crate::model::VaultFacts>,
 }
 
-/// The newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer has is
-/// looked for in older ones.
-///
-/// The head alone leads to the newest snapshot. What it has can be restored however long the log is, and whatever
-/// became of the rest of it: that is for `verify` to say.
-pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
-    let mut found: Vec<Option<Found>> = objects.iter().map(|_| None).collect();
-    if at.is_none() {
-        let (snapshot, manifest) = newest(reader, vault).await?;
-        fill(&mut found, objects, snapshot.sequence, &manifest);
+/// What a search found: one result per object, in order, and what a person should know of it.
+pub struct Search {
+    /// What was found.
+    pub found: Vec<Option<Found>>,
+    /// Damage that the search went around.
+    pub notes: Vec<String>,
+}
+
+impl Search {
+    /// The objects that were not found.
+    pub fn missing(&self, objects: &[Object]) -> Vec<Object> {
+        objects.iter().zip(&self.found).filter(|(_, found)| found.is_none()).map(|(object, _)| object.clone()).collect()
     }
-    if found.iter().any(Option::is_none) {
-        let entries = entries(reader, vault).await?;
-        for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
-            if found.iter().all(Option::is_some) {
-                break;
+}
+
+/// The newest capture of each object, or that of snapshot `at`; every object must have one.
+pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
+    let search = search(reader, vault, objects, at).await?;
+    objects.iter().zip(search.found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+}
+
+/// Looks for the newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer
+/// has is looked for in older ones.
+///
+/// The head alone leads to the newest snapshot. What it has can be restored however long the log is. Damage is gone
+/// around and told: whoever needs a key back must not be stopped by a file that has nothing to do with it. What is used
+/// is signed all the same.
+pub async fn search(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Search> {
+    let mut search = Search { found: objects.iter().map(|_| None).collect(), notes: Vec::new() };
+    if at.is_none() {
+        match newest(reader, vault).await {
+            Ok((snapshot, manifest)) => fill(&mut search.found, objects, snapshot.sequence, &manifest),
+            Err(error) if error.kind() == Kind::Tampered => {
+                search.notes.push(format!("the newest snapshot does not hold, and older ones were used: {error}"));
             }
-            fill(&mut found, objects, snapshot.sequence, &reader.manifest(snapshot).await?);
+            Err(error) => return Err(error),
         }
     }
-    objects.iter().zip(found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+    if search.found.iter().any(Option::is_none) {
+        let Entries { verified: entries, damaged } = reader.entries(vault).await?;
+        if entries.is_empty() {
+            return Err(no_log(vault));
+        }
+        if !damaged.is_empty() {
+            let numbers: Vec<String> = damaged.iter().map(u64::to_string).collect();
+            search.notes.push(format!("log entries {} do not hold, and were passed over", numbers.join(", ")));
+        }
+        for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
+            if search.found.iter().all(Option::is_some) {
+                break;
+            }
+            match reader.manifest(snapshot).await {
+                Ok(manifest) => fill(&mut search.found, objects, snapshot.sequence, &manifest),
+                Err(error) if error.kind() == Kind::Tampered && at.is_none() => {
+                    let note = format!("snapshot {} does not hold, and others were used: {error}", snapshot.sequence);
+                    search.notes.push(note);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    search.notes.dedup();
+    Ok(search)
 }
 
 /// Notes what a manifest has of the objects that are still looked for.
@@ -216,7 +258,8 @@ fn fill(found: &mut [Option<Found>], objects: &[Object], snapshot: u64, manifest
     }
 }
 
-/// Every object that the newest snapshot, or snapshot `at`, has a capture of.
+/// Every live object of the newest snapshot, or of snapshot `at`: those that it could not take too, since an earlier
+/// snapshot may have. What was deleted by then is not among them.
 pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Vec<Object>> {
     let entries = entries(reader, vault).await?;
     let snapshot = refs(&entries).find(|snapshot| at.is_none_or(|at| snapshot.sequence == at));
@@ -229,7 +272,7 @@ pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>)
     Ok(manifest
         .lines
         .iter()
-        .filter(|line| line.capture.is_some())
+        .filter(|line| line.state == State::Live)
         .map(|line| Object::new(line.kind, line.name.clone()))
         .collect())
 }
@@ -242,7 +285,8 @@ async fn newest(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotRef, M
 }
 
 async fn entries(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Entry>> {
-    let entries = reader.entries(vault).await?;
+    // Entries that do not verify were not written by us: `verify` names them, and what else is there is still there.
+    let entries = reader.entries(vault).await?.verified;
     match entries.is_empty() {
         true => Err(no_log(vault)),
         false => Ok(entries),
@@ -271,7 +315,8 @@ fn no_log(vault: &VaultUri) -> Error {
         .hint("`akv-archiver list --snapshots` shows what there is")
 }
 
-fn unknown(vault: &VaultUri, object: &Object) -> Error {
+/// There is no capture of an object.
+pub(super) fn unknown(vault: &VaultUri, object: &Object) -> Error {
     let vault = vault.host();
     Error::new(Kind::NotFound, format!("the archive holds no capture of {object} from {vault}"))
         .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate")
@@ -329,7 +374,7 @@ mod tests {
     async fn a_damaged_manifest_hides_its_own_captures_and_no_others() {
         let house = house().await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let entries = reader.entries(vault).await.unwrap();
+        let entries = reader.entries(vault).await.unwrap().verified;
         let newest = refs(&entries).next().unwrap();
         assert!(house.store.corrupt(newest.manifest.as_str(), "damaged"));
         let history = captures(&reader, vault, &object("secret/a")).await.unwrap();
@@ -361,8 +406,20 @@ mod tests {
         let (reader, vault) = (house.reader().await, house.vault.uri());
         let found = find(&reader, vault, &[object("secret/a")], None).await.unwrap();
         assert_eq!(found[0].snapshot, 3);
-        let older = find(&reader, vault, &[object("key/k")], None).await;
-        assert_eq!(older.err().unwrap().kind(), Kind::Tampered, "only the whole log tells where it last was");
+        let older = search(&reader, vault, &[object("key/k")], None).await.unwrap();
+        assert_eq!(older.found[0].as_ref().unwrap().snapshot, 2);
+        assert!(older.notes.iter().any(|note| note.contains("log entries 1 ")), "{:?}", older.notes);
+    }
+
+    #[tokio::test]
+    async fn junk_at_the_head_of_the_log_leads_to_the_newest_snapshot_that_is_signed() {
+        let house = house().await;
+        house.store.attacker_put("vaults/prod.vault.azure.net/log/0000000004", "junk").unwrap();
+        house.store.corrupt(&house.files("/manifests/").await.remove(2), "junk");
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let search = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        assert_eq!(search.found[0].as_ref().unwrap().snapshot, 2);
+        assert!(search.notes.len() >= 2, "{:?}", search.notes);
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 
 use crate::error::{Error, Kind, Result};
-use crate::format::manifest::Manifest;
-use crate::model::{Mode, StorePath, unhex};
-use crate::store::{self, Guard, Listed, Protection, Worm};
+use crate::format::capture::SEALED_MAX;
+use crate::format::manifest::{CaptureRef, Manifest};
+use crate::model::{Digest, Mode, StorePath, unhex};
+use crate::store::{self, Condition, Guard, Listed, Protection, Worm};
 
 /// Whether a snapshot insists on write-once storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +100,10 @@ pub async fn take_stock(store: &dyn store::Read, guard: &Guard, manifest: &mut M
     let mut struck = 0;
     for line in &mut manifest.lines {
         let Some(reference) = &mut line.capture else { continue };
-        let listed = shelf.get(&reference.path).filter(|listed| {
-            let same = listed.md5.is_none_or(|md5| unhex(&reference.md5).as_deref() == Some(&md5));
-            same && listed.size == reference.size
-                && (reference.version.is_none() || listed.version == reference.version)
-        });
+        let listed = match shelf.get(&reference.path) {
+            Some(listed) if holds(store, reference, listed).await? => Some(listed),
+            _ => None,
+        };
         match listed.map(|listed| guard.covers(listed)) {
             Some(Protection { mode, until, .. }) => {
                 reference.mode = mode;
@@ -116,6 +116,20 @@ pub async fn take_stock(store: &dyn store::Read, guard: &Guard, manifest: &mut M
         }
     }
     Ok(struck)
+}
+
+/// Whether a listed file is the one that a manifest names. Where the listing shows no digest, only reading it tells.
+async fn holds(store: &dyn store::Read, reference: &CaptureRef, listed: &Listed) -> Result<bool> {
+    let told = listed.size == reference.size && (reference.version.is_none() || listed.version == reference.version);
+    match listed.md5 {
+        _ if !told => Ok(false),
+        Some(md5) => Ok(unhex(&reference.md5).as_deref() == Some(&md5)),
+        None => match store.get(&reference.path, listed.version.as_deref(), SEALED_MAX).await {
+            Ok(bytes) => Ok(Digest::of(&bytes) == reference.sha256),
+            Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => Ok(false),
+            Err(error) => Err(error.into()),
+        },
+    }
 }
 
 async fn compare(

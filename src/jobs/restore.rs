@@ -13,7 +13,7 @@ use crate::format::manifest::CaptureRef;
 use crate::model::{Kind as ObjectKind, Object, VaultFacts, VaultUri};
 use crate::progress::Progress;
 use crate::restore::plan::{Plan, Route, Wanted, plan};
-use crate::restore::{Action, Applied, Slot, Source, execute, observe};
+use crate::restore::{Action, Applied, Slot, Source, Step, execute, observe};
 use crate::seal::Identities;
 use crate::store;
 use crate::tlog::Signer;
@@ -43,13 +43,27 @@ pub struct Eyes<'a> {
 /// Plans the restore of `objects`: of their newest captures, or those of snapshot `at`. An empty list means all that
 /// the snapshot has.
 pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> Result<Plan> {
+    let all = objects.is_empty();
     let mut objects = match objects {
         [] => history::all_objects(eyes.reader, &eyes.source, at).await?,
         some => some.to_vec(),
     };
     objects.sort();
     objects.dedup();
-    let found = history::find(eyes.reader, &eyes.source, &objects, at).await?;
+    let search = history::search(eyes.reader, &eyes.source, &objects, at).await?;
+    let missing: Vec<Object> = search.missing(&objects);
+    let notes = search.notes;
+    // What was asked for by name must be there; of all that there is, what has no capture anywhere is told.
+    let found = match all {
+        true => search.found.into_iter().flatten().collect(),
+        false => search
+            .found
+            .into_iter()
+            .zip(&objects)
+            .map(|(found, object)| found.ok_or_else(|| history::unknown(&eyes.source, object)))
+            .collect::<Result<Vec<_>>>()?,
+    };
+    objects.retain(|object| !missing.contains(object));
     let source_facts = found.first().and_then(|found| found.facts.clone());
     eyes.progress.stage("opening captures", Some(found.len() as u64));
     let opened = futures::stream::iter(found)
@@ -76,6 +90,8 @@ pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> 
         source: eyes.source.clone(),
         target,
         steps: plan(&wanted, &slots, &route),
+        missing: missing.iter().map(ToString::to_string).collect(),
+        notes,
     })
 }
 
@@ -138,8 +154,8 @@ pub struct Hands<'a> {
     pub reader: &'a Reader<'a>,
     /// Who opens its captures.
     pub identities: &'a Identities,
-    /// The key that signs the log.
-    pub signer: &'a Signer,
+    /// The key that signs the log; `None` where the operator goes on without the log.
+    pub signer: Option<&'a Signer>,
     /// The target vault.
     pub vault: &'a dyn vault::Write,
     /// Time.
@@ -150,27 +166,101 @@ pub struct Hands<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Demands that each capture of the plan is the one that a signed snapshot names for that object: a plan file may have
+/// gone through many hands, and anyone can seal a capture to public recipients.
+async fn check_named(reader: &Reader<'_>, plan: &Plan) -> Result<()> {
+    let mut by_snapshot: BTreeMap<u64, Vec<&Step>> = BTreeMap::new();
+    for step in plan.changes() {
+        by_snapshot.entry(step.snapshot).or_default().push(step);
+    }
+    for (snapshot, steps) in by_snapshot {
+        let objects: Vec<Object> = steps.iter().map(|step| step.object.clone()).collect();
+        let found = history::find(reader, &plan.source, &objects, Some(snapshot)).await?;
+        for (step, found) in steps.iter().zip(found) {
+            if found.capture != step.capture {
+                let message = format!("the plan's capture of {} is not the one in snapshot {snapshot}", step.object);
+                return Err(Error::new(Kind::Tampered, message).hint("nothing was changed; make a new plan"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Carries out a plan that was made against this archive and this vault.
 pub async fn apply(hands: &Hands<'_>, plan: &Plan) -> Result<Applied> {
     if plan.archive_id != hands.reader.archive().archive_id {
         return Err(Error::usage("the plan was made for another archive").hint("make a new plan"));
     }
+    check_named(hands.reader, plan).await?;
     let mut captures = BTreeMap::new();
     for step in plan.changes() {
         match (open(hands.reader, hands.identities, &step.capture).await, step.action) {
+            (Ok(capture), _) if capture.metadata.object != step.object || capture.metadata.vault != plan.source => {
+                let message =
+                    format!("{} holds another object than {} of {}", step.capture.path, step.object, plan.source);
+                return Err(Error::new(Kind::Tampered, message));
+            }
             (Ok(capture), _) => drop(captures.insert(step.object.clone(), capture)),
             // What is recovered needs no capture, except to be compared with.
             (Err(_), Action::Recover) => {}
             (Err(error), _) => return Err(error),
         }
     }
-    let appender = Appender::new(hands.store, hands.reader, hands.signer, &plan.source, hands.ambient);
+    let appender =
+        hands.signer.map(|signer| Appender::new(hands.store, hands.reader, signer, &plan.source, hands.ambient));
     let doing = execute::Hands {
         vault: hands.vault,
-        appender: &appender,
+        appender: appender.as_ref(),
         ambient: hands.ambient,
         operator: hands.operator,
         progress: hands.progress,
     };
     execute::apply(&doing, plan, &captures).await
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Kind;
+    use crate::jobs::fixture::House;
+    use crate::restore::Action;
+    use crate::vault::memory::{Call, Moment};
+
+    #[tokio::test]
+    async fn all_means_what_an_earlier_snapshot_has_where_the_newest_could_not_take_it() {
+        let house = House::new(&["secret/a", "secret/b", "secret/c"]).await;
+        house.snapshot().await.unwrap();
+        for name in ["secret/a", "secret/b"] {
+            house.vault.put(&crate::jobs::fixture::object(name));
+        }
+        house.vault.put(&crate::jobs::fixture::object("secret/d"));
+        house.vault.interfere(|_, moment, call| match (moment, call) {
+            (Moment::Before, Call::Backup(object)) if ["a", "d"].contains(&object.name.as_str()) => {
+                Err(crate::vault::Error::new(crate::vault::Condition::Denied, "no"))
+            }
+            _ => Ok(()),
+        });
+        house.clock.advance(std::time::Duration::from_secs(60));
+        house.snapshot().await.unwrap();
+        let plan = house.plan(&[]).await.unwrap();
+        let found: Vec<(String, u64)> =
+            plan.steps.iter().map(|step| (step.object.to_string(), step.snapshot)).collect();
+        assert_eq!(found, [("secret/a".to_owned(), 1), ("secret/b".to_owned(), 2), ("secret/c".to_owned(), 2)]);
+        assert_eq!(plan.missing, ["secret/d"], "nothing has it, and that is told");
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_somebody_changed_is_not_carried_out() {
+        let house = House::new(&["secret/a", "secret/b"]).await;
+        house.snapshot().await.unwrap();
+        house.wipe(&["secret/a", "secret/b"]);
+        let mut plan = house.plan(&["secret/a", "secret/b"]).await.unwrap();
+        assert!(plan.steps.iter().all(|step| step.action == Action::Restore));
+        let other = plan.steps[1].capture.clone();
+        plan.steps[0].capture = other;
+        house.vault.interfere(|_, _, call| match call {
+            Call::Restore(_) => panic!("nothing may be sent"),
+            _ => Ok(()),
+        });
+        assert_eq!(house.apply(&plan).await.unwrap_err().kind(), Kind::Tampered);
+    }
 }

@@ -24,12 +24,15 @@ use crate::vault::{self, Condition};
 /// How long an object may take to come out of transition before we stop looking. Recorded on Azure: up to 204 s.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
+/// Characters of a step's outcome in the log, whose files are bounded.
+const OUTCOME_MAX: usize = 200;
+
 /// What carrying out a plan works with.
 pub struct Hands<'a> {
     /// The target vault.
     pub vault: &'a dyn vault::Write,
-    /// The log of the vault that the captures came from.
-    pub appender: &'a Appender<'a>,
+    /// The log of the vault that the captures came from; `None` where the operator goes on without it.
+    pub appender: Option<&'a Appender<'a>>,
     /// Time.
     pub ambient: &'a Ambient,
     /// Who is doing this, as told.
@@ -81,21 +84,27 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, C
             steps: changes.iter().map(|step| intent_step(step)).collect(),
             operator: hands.operator.to_owned(),
         };
-        let committed = hands
-            .appender
-            .commit(|_, _| Ok(Event::RestoreIntent(intent.clone())))
-            .await
-            .context("couldn't record the intent; nothing was changed")?;
+        let committed = match hands.appender {
+            Some(appender) => Some(
+                appender
+                    .commit(|_, _| Ok(Event::RestoreIntent(intent.clone())))
+                    .await
+                    .context("couldn't record the intent; nothing was changed")?,
+            ),
+            None => None,
+        };
         hands.progress.stage("restoring", Some(changes.len() as u64));
         for step in &changes {
             steps.push(carry_out(hands, step, captures).await);
             hands.progress.step();
         }
-        let outcomes = steps.iter().zip(&changes).map(|(done, step)| outcome(done, &step.object)).collect();
-        let result = RestoreResult { intent: committed, outcomes };
-        hands.appender.commit(|_, _| Ok(Event::RestoreResult(result.clone()))).await.context(
-            "the vault was changed, but the result couldn't be recorded; `restore plan` again shows the state",
-        )?;
+        if let (Some(appender), Some(intent)) = (hands.appender, committed) {
+            let outcomes = steps.iter().zip(&changes).map(|(done, step)| outcome(done, &step.object)).collect();
+            let result = RestoreResult { intent, outcomes };
+            appender.commit(|_, _| Ok(Event::RestoreResult(result.clone()))).await.context(
+                "the vault was changed, but the result couldn't be recorded; `restore plan` again shows the state",
+            )?;
+        }
     }
     let skipped = plan.steps.iter().filter(|step| !matches!(step.action, Action::Restore | Action::Recover));
     steps.extend(skipped.map(|step| settled(step, "skipped", step.reason.clone())));
@@ -120,6 +129,8 @@ fn outcome(done: &AppliedStep, object: &Object) -> Outcome {
         true => done.detail.clone(),
         false => format!("{}: {}", done.detail, done.differences.join("; ")),
     };
+    // The log keeps that something differed and how it began; the command prints all of it.
+    let detail = detail.chars().take(OUTCOME_MAX).collect();
     Outcome { object: object.clone(), result: done.result.clone(), detail }
 }
 
@@ -189,11 +200,18 @@ async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<Ap
 }
 
 /// A step that was done, with how its object differs from the capture.
-fn compared(step: &Step, did: &str, versions: &Versions, differences: Vec<String>) -> AppliedStep {
+fn compared(step: &Step, did: &str, versions: &Versions, differences: Differences) -> AppliedStep {
     let count = versions.len();
-    let note = if differences.is_empty() { "" } else { ", with differences" };
+    let (result, note) = match (differences.grave, differences.found.is_empty()) {
+        (true, _) => ("failed", ", and it is not what was captured"),
+        (false, false) => ("done", ", with differences"),
+        (false, true) => ("done", ""),
+    };
     let plural = if count == 1 { "version" } else { "versions" };
-    AppliedStep { differences, ..settled(step, "done", format!("{did} with {count} {plural}{note}")) }
+    AppliedStep {
+        differences: differences.found,
+        ..settled(step, result, format!("{did} with {count} {plural}{note}"))
+    }
 }
 
 /// A 409 says only that the name is taken; the slot says by what.
@@ -222,7 +240,9 @@ async fn recover(hands: &Hands<'_>, step: &Step, capture: Option<&Capture>) -> R
     // Only now can be seen whether it is the object that was captured, or another one that had the name later.
     let differences = match capture {
         Some(capture) => differences(&Source::of(capture).versions, &versions, step.action),
-        None => vec!["it could not be compared: its capture does not open".to_owned()],
+        None => {
+            Differences { found: vec!["it could not be compared: its capture does not open".to_owned()], grave: false }
+        }
     };
     Ok(compared(step, "recovered", &versions, differences))
 }
@@ -263,17 +283,20 @@ async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Versions> {
 /// How a restored object differs from its capture: version ids, public keys, the enabled flag, dates, tags. The recovery
 /// level is the target vault's own, and other fields come and go with api-versions: neither is a difference. What was
 /// recovered may have lived on after the capture: of that only what it lacks is a difference.
-fn differences(captured: &Versions, live: &Versions, action: Action) -> Vec<String> {
+fn differences(captured: &Versions, live: &Versions, action: Action) -> Differences {
     let copied = action == Action::Restore;
     let mut found = Vec::new();
+    let mut grave = false;
     for (id, ours) in captured {
         let Some(theirs) = live.get(id) else {
             found.push(format!("version {id} did not come back"));
+            grave = true;
             continue;
         };
         let (a, b) = (&ours.attributes, &theirs.attributes);
         if ours.thumbprint.is_some() && ours.thumbprint != theirs.thumbprint {
             found.push(format!("version {id} came back with another public key"));
+            grave = true;
         }
         if !copied {
             continue;
@@ -287,7 +310,14 @@ fn differences(captured: &Versions, live: &Versions, action: Action) -> Vec<Stri
     }
     let more = live.keys().filter(|id| copied && !captured.contains_key(*id));
     found.extend(more.map(|id| format!("version {id} was not in the capture")));
-    found
+    Differences { found, grave }
+}
+
+/// How what came back differs from the capture.
+struct Differences {
+    found: Vec<String>,
+    /// Whether it is another object, or less of it: then the step failed, whatever Azure answered.
+    grave: bool,
 }
 
 #[cfg(test)]
@@ -316,7 +346,7 @@ mod tests {
 
     async fn log(house: &House) -> Vec<String> {
         let vault = house.vault.uri().clone();
-        let entries = house.reader().await.entries(&vault).await.unwrap();
+        let entries = house.reader().await.entries(&vault).await.unwrap().verified;
         entries
             .iter()
             .map(|entry| match &entry.event {
@@ -463,6 +493,7 @@ mod tests {
         let applied = house.apply(&plan).await.unwrap();
         let differences = &applied.steps[0].differences;
         assert!(differences.len() == 1 && differences[0].ends_with("did not come back"), "{applied:?}");
+        assert_eq!((applied.status.as_str(), applied.steps[0].result.as_str()), ("partial", "failed"));
     }
 
     #[test]
@@ -475,7 +506,7 @@ mod tests {
         };
         let captured = Versions::from(["1", "2", "3", "4", "5"].map(version));
         let mut live = captured.clone();
-        assert!(differences(&captured, &live, Action::Restore).is_empty());
+        assert!(differences(&captured, &live, Action::Restore).found.is_empty());
         live.remove("1");
         live.get_mut("2").unwrap().thumbprint = None;
         live.get_mut("3").unwrap().attributes.enabled = Some(false);
@@ -490,7 +521,11 @@ mod tests {
             "version 4 came back with other tags",
             "version 6 was not in the capture",
         ];
-        assert_eq!(told, expected);
-        assert_eq!(differences(&captured, &live, Action::Recover), expected[..2], "it may have lived on");
+        assert_eq!(told.found, expected);
+        assert!(told.grave);
+        assert_eq!(differences(&captured, &live, Action::Recover).found, expected[..2], "it may have lived on");
+        live = captured.clone();
+        live.get_mut("4").unwrap().tags = String::new();
+        assert!(!differences(&captured, &live, Action::Restore).grave, "tags are told, and are no other object");
     }
 }

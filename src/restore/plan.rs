@@ -30,6 +30,12 @@ pub struct Plan {
     pub target: VaultUri,
     /// What to do, in order.
     pub steps: Vec<Step>,
+    /// Objects that were asked for with all others and have no capture anywhere.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// What a person should know of how the captures were found.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -210,7 +216,7 @@ fn decide(wanted: &Wanted, slot: &Slot, slots: &BTreeMap<Object, Slot>, route: &
             &["restore into another vault (--to)", "delete the certificate first, if it is not needed"],
         ),
         Slot::Live { versions, .. } => live(source, versions),
-        Slot::Deleted(deleted) => soft_deleted(source, deleted),
+        Slot::Deleted(deleted) => soft_deleted(source, deleted, route.source == route.target),
         Slot::InTransition => verdict(Action::Wait, "the name is being deleted, purged or recovered right now"),
         Slot::Free => free(wanted, slots, route),
     }
@@ -249,7 +255,9 @@ fn drift(captured: &Versions, live: &Versions) -> Vec<String> {
     differences
 }
 
-fn soft_deleted(source: &Source, deleted: &Deleted) -> Verdict {
+/// `home`: the target is the vault that the capture came from. Elsewhere an object that the capture does not know is a
+/// stranger, and making it live again cannot be undone but by holding its name for another retention period.
+fn soft_deleted(source: &Source, deleted: &Deleted, home: bool) -> Verdict {
     let until =
         deleted.purge_at.map_or_else(|| "an unknown date".into(), |at| at.format("%Y-%m-%d %H:%M UTC").to_string());
     let known = deleted.version.as_ref().is_some_and(|version| source.versions.contains_key(version));
@@ -258,12 +266,10 @@ fn soft_deleted(source: &Source, deleted: &Deleted) -> Verdict {
         (Some(theirs), Some(ours)) => theirs >= ours,
         _ => known,
     };
-    if as_new {
+    if as_new && (known || home) {
         let reason = match known {
             true => "with the same version: recovering costs nothing and loses nothing",
-            false => {
-                "with a newer version than the archive has: recovering costs nothing, and shows whether it is the same object"
-            }
+            false => "with a newer version than the archive has: only recovering shows whether it is the same object",
         };
         return verdict(Action::Recover, format!("it is soft-deleted until {until} {reason}"));
     }
@@ -502,6 +508,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_in_another_vaults_bin_stays_there() {
+        let route = Route { target: uri("https://other.vault.azure.net"), ..home() };
+        let stranger = one(wanted("key/k"), deleted("v3", Some(31), "Recoverable"), &route);
+        assert_eq!(stranger.action, Action::Refused, "{stranger:?}");
+        let known = one(wanted("key/k"), deleted("v2", Some(30), "Recoverable"), &route);
+        assert_eq!(known.action, Action::Recover, "{known:?}");
+    }
+
+    #[test]
     fn a_soft_deleted_object_that_is_older_or_unknown_holds_the_name() {
         let purgeable = one(wanted("key/k"), deleted("v1", Some(29), "Recoverable+Purgeable"), &home());
         assert_eq!(purgeable.action, Action::Refused);
@@ -607,6 +622,8 @@ mod tests {
             source: uri("https://prod.vault.azure.net"),
             target: uri("https://prod.vault.azure.net"),
             steps: vec![one(wanted("key/k"), Slot::Free, &home())],
+            missing: Vec::new(),
+            notes: Vec::new(),
         };
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);

@@ -63,7 +63,8 @@ struct Pace {
 impl Pace {
     /// Takes the next place in the queue: how long to wait for it.
     fn place(&mut self, class: Class, now: DateTime<Utc>) -> Duration {
-        let at = self.next.max(now);
+        // A clock that was set back must not make us wait for the time to come round again.
+        let at = self.next.max(now).min(now + TimeDelta::seconds(60));
         let cost = WINDOW.as_secs_f64() / (class.limit() * self.share * self.nerve);
         self.next = at + TimeDelta::from_std(Duration::from_secs_f64(cost)).unwrap_or_default();
         (at - now).to_std().unwrap_or_default()

@@ -18,6 +18,7 @@ pub use finding::{Code, Finding, Findings, Severity};
 use crate::error::{Error, Result};
 use crate::format::archive::{ARCHIVE_MAX, Archive};
 use crate::format::paths;
+use crate::model::VaultUri;
 use crate::store;
 use crate::tlog::Verifier;
 use inventory::Inventory;
@@ -27,6 +28,8 @@ use inventory::Inventory;
 pub struct Standard {
     /// The keys that may have signed its logs: pinned by the operator, never taken from the archive.
     pub verifiers: Vec<Verifier>,
+    /// Vaults that must have a snapshot, whatever the archive holds.
+    pub vaults: Vec<VaultUri>,
     /// Whether files must be locked.
     pub worm: bool,
     /// How much longer what the newest snapshot needs must stay locked.
@@ -97,7 +100,10 @@ pub async fn verify(store: &dyn store::Read, standard: &Standard) -> Result<Repo
                 snapshots::check(store, &inventory, &archive, vault, &entries, &mut findings, &mut checked).await?;
             protection::check_needed(&inventory, &guard, standard, &needed, &mut findings, &mut checked);
         }
-        if checked.vaults == 0 {
+        for vault in standard.vaults.iter().filter(|vault| !inventory.vaults().any(|known| known == *vault)) {
+            findings.add(Code::NoSnapshot, vault.host(), "the settings name it, and the archive holds nothing of it");
+        }
+        if checked.vaults == 0 && standard.vaults.is_empty() {
             findings.add(Code::NoSnapshot, "", "the archive holds no vault's log");
         }
         inventory.report_orphans(&mut findings);

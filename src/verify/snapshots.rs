@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::StreamExt;
+
 use super::Checked;
 use super::finding::{Code, Findings};
 use super::inventory::Inventory;
 use crate::error::Result;
 use crate::format::archive::Archive;
+use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, SnapshotRef};
 use crate::format::manifest::{CaptureRef, Limits, Manifest, Status};
 use crate::format::paths::{self, ArchivePath};
@@ -44,7 +47,7 @@ pub(super) async fn check(
                 None => {
                     checked.captures += 1;
                     checked.bytes += reference.size;
-                    check_capture(inventory, vault, reference, findings);
+                    check_capture(store, inventory, vault, reference, findings).await?;
                 }
                 Some(earlier) if !same_file(&earlier, reference) => {
                     let detail = "two manifests give it different digests, sizes or versions";
@@ -78,14 +81,15 @@ async fn read(
     findings: &mut Findings,
 ) -> Result<Option<Manifest>> {
     let path = &snapshot.manifest;
-    let Some(listed) = inventory.oldest(path) else {
+    let Some(listed) = look_up(store, inventory, path).await? else {
         findings.add(Code::ManifestMissing, path.as_str(), format!("log entry {} names it", snapshot.sequence));
         return Ok(None);
     };
     inventory.mark(path);
     let mut mismatch = |detail: &str| findings.add(Code::ManifestMismatch, path.as_str(), detail);
-    if listed.size != snapshot.size {
-        mismatch("its size is not the one in the log");
+    // A size in the log is somebody's word, and what no manifest may have is not read.
+    if listed.size != snapshot.size || snapshot.size > Limits::default().stored as u64 {
+        mismatch("its size is not the one in the log, or more than a manifest may have");
         return Ok(None);
     }
     if snapshot.version.is_some() && listed.version != snapshot.version {
@@ -119,14 +123,21 @@ async fn read(
     Ok(Some(decoded.manifest))
 }
 
-fn check_capture(inventory: &Inventory, vault: &VaultUri, reference: &CaptureRef, findings: &mut Findings) {
+async fn check_capture(
+    store: &dyn store::Read,
+    inventory: &Inventory,
+    vault: &VaultUri,
+    reference: &CaptureRef,
+    findings: &mut Findings,
+) -> Result<()> {
     let path = &reference.path;
-    let Some(listed) = inventory.oldest(path) else {
-        return findings.add(Code::CaptureMissing, path.as_str(), "a manifest names it");
+    let Some(listed) = look_up(store, inventory, path).await? else {
+        findings.add(Code::CaptureMissing, path.as_str(), "a manifest names it");
+        return Ok(());
     };
     inventory.mark(path);
     let ours = matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { vault: owner, .. }) if owner == *vault);
-    if let Some(detail) = difference(reference, listed) {
+    if let Some(detail) = difference(reference, &listed) {
         findings.add(Code::CaptureMismatch, path.as_str(), detail);
     } else if !ours {
         findings.add(
@@ -134,6 +145,34 @@ fn check_capture(inventory: &Inventory, vault: &VaultUri, reference: &CaptureRef
             path.as_str(),
             "a manifest names it as a capture of this vault, and it is none",
         );
+    } else if listed.md5.is_none() && !holds(store, reference, &listed).await? {
+        findings.add(Code::CaptureMismatch, path.as_str(), "its SHA-256 is not the one in the manifest");
+    }
+    Ok(())
+}
+
+/// The version of a path that counts. What the inventory lacks is looked for once more: a snapshot that was committed
+/// while the store was listed names files that came behind the reader.
+async fn look_up(store: &dyn store::Read, inventory: &Inventory, path: &StorePath) -> Result<Option<Listed>> {
+    if let Some(listed) = inventory.oldest(path) {
+        return Ok(Some(listed.clone()));
+    }
+    let mut list = store.list(path.as_str());
+    while let Some(listed) = list.next().await {
+        let listed = listed?;
+        if listed.path.as_ref() == Ok(path) {
+            return Ok(Some(listed));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a file whose listing shows no digest holds what the manifest says: then only reading it tells.
+async fn holds(store: &dyn store::Read, reference: &CaptureRef, listed: &Listed) -> Result<bool> {
+    match store.get(&reference.path, listed.version.as_deref(), SEALED_MAX).await {
+        Ok(bytes) => Ok(Digest::of(&bytes) == reference.sha256),
+        Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -351,3 +351,54 @@ async fn clock_backwards_and_unknown_entry() {
     assert_eq!(codes(&house).await, [Code::ClockBackwards, Code::UnknownEntry]);
     assert_eq!(house.verify().await.status, Status::Ok);
 }
+
+/// A store whose full listing was begun before the last snapshot reached `captures/` and ended after it was committed.
+struct Overtaken<'a>(&'a House, Vec<String>);
+
+#[async_trait::async_trait]
+impl store::Read for Overtaken<'_> {
+    fn describe(&self) -> String {
+        self.0.store.describe()
+    }
+    async fn get(&self, path: &StorePath, version: Option<&str>, limit: u64) -> Result<Bytes, store::Error> {
+        self.0.store.get(path, version, limit).await
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> futures::stream::BoxStream<'a, Result<store::Listed, store::Error>> {
+        use futures::StreamExt;
+        let whole = prefix.is_empty();
+        let late = move |path: &StorePath| whole && self.1.iter().any(|late| late == path.as_str());
+        let items = self.0.store.list(prefix).filter(move |item| {
+            let hidden = item.as_ref().is_ok_and(|listed| listed.path.as_ref().is_ok_and(late));
+            std::future::ready(!hidden)
+        });
+        Box::pin(items)
+    }
+    async fn guard(&self) -> Result<store::Guard, store::Error> {
+        self.0.store.guard().await
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_committed_while_the_store_is_listed_is_no_tampering() {
+    let house = House::new(&["secret/a"]).await;
+    house.snapshot().await.unwrap();
+    let before = house.files("/captures/").await;
+    house.vault.put(&crate::jobs::fixture::object("secret/a"));
+    house.clock.advance(std::time::Duration::from_secs(60));
+    house.snapshot().await.unwrap();
+    let late: Vec<String> = house.files("/captures/").await.into_iter().filter(|path| !before.contains(path)).collect();
+    assert_eq!(late.len(), 1);
+    let report = super::verify(&Overtaken(&house, late), &house.standard()).await.unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.checked.captures, 2);
+}
+
+#[tokio::test]
+async fn a_vault_that_the_settings_name_must_have_a_snapshot() {
+    let house = house().await;
+    let mut standard = house.standard();
+    standard.vaults = vec![crate::model::VaultUri::parse("https://forgotten.vault.azure.net").unwrap()];
+    let report = super::verify(&house.store, &standard).await.unwrap();
+    let found: Vec<(Code, &str)> = report.findings.iter().map(|f| (f.code, f.path.as_str())).collect();
+    assert_eq!(found, [(Code::NoSnapshot, "forgotten.vault.azure.net")]);
+}

@@ -148,6 +148,17 @@ fn a_foreign_or_truncated_log_file_stops_the_job_and_is_tampering() {
     std::fs::remove_file(&log).unwrap();
     std::fs::write(&log, &whole).unwrap();
     world.run(&["verify"]).succeeded();
+    // A directory lists no digests: one flipped bit is found all the same, and the object is taken again.
+    let (_, history) = world.json(&["history", "secret/app-0001"]);
+    let capture = world.path("archive").join(history["captures"][0]["path"].as_str().unwrap());
+    let mut bytes = std::fs::read(&capture).unwrap();
+    bytes[40] ^= 1;
+    std::fs::remove_file(&capture).unwrap();
+    std::fs::write(&capture, &bytes).unwrap();
+    let ran = world.run(&["verify"]).exited(20);
+    assert!(ran.stdout.contains("capture-mismatch"), "{ran:#?}");
+    let (_, snapshot) = world.json(&["snapshot"]);
+    assert_eq!(snapshot["objects"]["captured"], 1, "{snapshot:#}");
 }
 
 #[test]

@@ -78,8 +78,7 @@ fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
         assert!(Instant::now() < patience, "the snapshot never reached the second backup");
         std::thread::yield_now();
     }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     let output = child.wait_with_output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(130), "{report:#}");

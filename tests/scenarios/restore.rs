@@ -118,3 +118,20 @@ fn without_an_identity_nothing_opens() {
     world.run(&["snapshot"]).succeeded();
     world.run(&["verify"]).succeeded();
 }
+
+#[test]
+fn a_log_that_somebody_ended_does_not_keep_a_key_from_coming_back() {
+    let world = archived();
+    let junk = "vaults/vaults/prod.vault.azure.net/log/0000000002";
+    let (status, _) = world.stranger().blob("PUT", junk, &[("x-ms-blob-type", "BlockBlob")], b"junk");
+    assert_eq!(status, 201);
+    world.run(&["snapshot"]).exited(20);
+    let to = ["key/signing", "--to", "https://spare.vault.azure.net"];
+    let (code, plan) = world.json(&[&["restore", "plan"], &to[..]].concat());
+    assert_eq!((code, &plan["steps"][0]["action"]), (0, &"restore".into()), "{plan:#}");
+    assert!(!plan["notes"].as_array().unwrap().is_empty(), "{plan:#}");
+    world.run(&["restore", "apply", "--yes"]).exited(20);
+    world.run(&["restore", "apply", "--yes", "--without-log"]).succeeded();
+    let (status, _) = world.stranger().vault("GET", "spare.vault.azure.net/keys/signing", "");
+    assert_eq!(status, 200);
+}

@@ -61,8 +61,11 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
         };
         format!("{}{next}", render::plan(&plan))
     });
-    let refused = plan.refused();
-    Ok(ExitCode::from(if refused { Kind::Refused.exit_code() } else { 0 }))
+    Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
+        (true, _) => Kind::Refused.exit_code(),
+        (false, false) => Kind::Partial.exit_code(),
+        (false, true) => 0,
+    }))
 }
 
 async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
@@ -70,7 +73,7 @@ async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> 
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
     let identities = identities(assembly)?;
-    let signer = assembly.signer()?;
+    let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
     let target = assembly.vault(&plan.target)?;
     if plan.changes().next().is_some() && !arguments.yes {
         confirm(console, &plan)?;
@@ -81,7 +84,7 @@ async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> 
         store: archive.store(),
         reader: &reader,
         identities: &identities,
-        signer: &signer,
+        signer: signer.as_ref(),
         vault: &target,
         ambient: &assembly.ambient,
         operator: &operator,
