@@ -1,6 +1,7 @@
 //! Standard output and standard error. Everything that the program prints goes through here.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -10,12 +11,13 @@ use super::args::Output;
 #[derive(Debug)]
 pub(crate) struct Console {
     output: Output,
+    lost: AtomicBool,
 }
 
 impl Console {
     /// A console that prints results in the given form.
     pub(crate) fn new(output: Output) -> Self {
-        Console { output }
+        Console { output, lost: AtomicBool::new(false) }
     }
 
     /// The form that was asked for.
@@ -33,20 +35,34 @@ impl Console {
 
     /// Prints text for people, with one newline at its end.
     pub(crate) fn say(&self, text: &str) {
-        // A closed pipe is the reader's choice, not an error of ours.
-        let _ = writeln!(std::io::stdout().lock(), "{}", plain(text.trim_end_matches('\n')));
+        self.write(plain(text.trim_end_matches('\n')).as_bytes(), true);
     }
 
     /// Prints one JSON document.
     pub(crate) fn document(&self, value: &impl Serialize) {
         if let Ok(text) = serde_json::to_string_pretty(value) {
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+            self.write(text.as_bytes(), true);
         }
     }
 
     /// Prints bytes as they are.
     pub(crate) fn bytes(&self, bytes: &[u8]) {
-        let _ = std::io::stdout().lock().write_all(bytes);
+        self.write(bytes, false);
+    }
+
+    /// Whether a result could not be written: then whoever reads it must not take what there is for all.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, bytes: &[u8], line: bool) {
+        let mut stdout = std::io::stdout().lock();
+        let end: &[u8] = if line { b"\n" } else { b"" };
+        let written = stdout.write_all(bytes).and_then(|()| stdout.write_all(end)).and_then(|()| stdout.flush());
+        // A closed pipe is the reader's choice, and no loss.
+        if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Prints something that is no result: a warning, an error, a hint.

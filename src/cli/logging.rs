@@ -1,5 +1,7 @@
 //! Logs to standard error. Silent unless asked: results and errors are not logs.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging: `verbose` 0 shows warnings, 1 what we do, 2 each request. `AKV_ARCHIVER_LOG` overrides.
@@ -12,5 +14,9 @@ pub(crate) fn start(verbose: u8) {
         _ => "akv_archiver=debug,warn",
     };
     let filter = EnvFilter::try_from_env("AKV_ARCHIVER_LOG").unwrap_or_else(|_| EnvFilter::new(ours));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }

@@ -41,6 +41,10 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     // Threads that still wait for the network must not hold up the end of the program.
     runtime.shutdown_background();
     match outcome {
+        Ok(_) if console.lost() => {
+            let error = Error::new(Kind::Unavailable, "the result could not be written to standard output");
+            fail(&console, &error.hint("what was done is done; is the disk full?"))
+        }
         Ok(code) => code,
         Err(error) => fail(&console, &error),
     }
@@ -74,7 +78,9 @@ fn wants_json(arguments: &[OsString]) -> bool {
 fn unparsed(error: &clap::Error, wants_json: bool) -> ExitCode {
     if wants_json && error.use_stderr() {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        // The sentence and what it speaks of; usage and tips after the first empty line are for people.
+        let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>();
+        let message = lines.join(" ").trim_start_matches("error: ").to_owned();
         return fail(
             &Console::new(Output::Json),
             &Error::usage(message).hint("`akv-archiver --help` lists commands and options"),

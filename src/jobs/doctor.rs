@@ -202,7 +202,7 @@ fn judge_facts(subject: &str, facts: &VaultFacts) -> Vec<Check> {
             subject,
             "purge protection",
             "off: whoever may purge can destroy an object at once",
-            "az keyvault update --name NAME --enable-purge-protection true",
+            &format!("az keyvault update --name {subject} --enable-purge-protection true"),
         ),
     };
     vec![Check::ok(subject, "place", place), retention, purge]
@@ -244,13 +244,13 @@ fn check_guard(subject: &str, store: &dyn store::Read, guard: &Guard, demand: De
     let what = "write-once";
     let days = guard.days.map_or_else(String::new, |days| format!(", {days} days"));
     match (guard.worm, guard.lock) {
-        (Worm::None, _) if demand == Demand::Optional => Check::warn(
+        _ if !guard.protects() && demand == Demand::Optional => Check::warn(
             subject,
             what,
             format!("{} protects nothing, as the settings allow", store.describe()),
             "use a container with a locked immutability policy",
         ),
-        (Worm::None, _) => Check::fail(
+        _ if !guard.protects() => Check::fail(
             subject,
             what,
             error::Error::new(Kind::Noncompliant, format!("{} has no immutability policy", store.describe())).hint(

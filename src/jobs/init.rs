@@ -1,6 +1,7 @@
 //! Creating an archive: `archive.json`, once.
 
 use bytes::Bytes;
+use futures::StreamExt;
 
 use super::protection::{Demand, Written, insist, read_back};
 use crate::ambient::Ambient;
@@ -17,6 +18,11 @@ pub async fn create_archive(store: &dyn store::Append, demand: Demand, ambient: 
     insist(store, &guard, demand)?;
     if let Some(archive) = existing(store).await.context(format!("couldn't read the archive in {place}"))? {
         return Ok((archive, false));
+    }
+    if store.list("vaults/").next().await.transpose()?.is_some() {
+        let message = format!("{place} holds an archive's files, and its archive.json is gone");
+        return Err(Error::new(Kind::Tampered, message)
+            .hint("a new archive could not be read together with them: find out what happened, or use another container or directory"));
     }
     let id = uuid::Builder::from_random_bytes(ambient.bytes()).into_uuid();
     let created = chrono::DateTime::from_timestamp(ambient.now().timestamp(), 0).unwrap_or_default();

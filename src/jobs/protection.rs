@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::capture::SEALED_MAX;
 use crate::format::manifest::{CaptureRef, Manifest};
 use crate::model::{Digest, Mode, StorePath, unhex};
-use crate::store::{self, Condition, Guard, Listed, Protection, Worm};
+use crate::store::{self, Condition, Guard, Listed, Protection};
 
 /// Whether a snapshot insists on write-once storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ const ONE_BY_ONE: usize = 8;
 
 /// Refuses a store that says of itself that it protects nothing.
 pub fn insist(store: &dyn store::Read, guard: &Guard, demand: Demand) -> Result<()> {
-    if demand == Demand::Optional || guard.worm != Worm::None {
+    if demand == Demand::Optional || guard.protects() {
         return Ok(());
     }
     Err(unprotected(&store.describe(), "it has no immutability policy"))
@@ -164,6 +164,6 @@ async fn compare(
 fn unprotected(place: &str, why: &str) -> Error {
     Error::new(Kind::Noncompliant, format!("{place} does not protect what it is given: {why}")).hint(
         "give the container a locked immutability policy (deploy it unlocked first, prove a restore, then lock it); or set \
-         `archive.worm = \"optional\"` to archive without protection",
+         `archive.worm = \"optional\"` (`init --allow-unprotected`) to archive without protection",
     )
 }

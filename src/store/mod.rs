@@ -102,6 +102,12 @@ impl Guard {
     /// A store that protects nothing.
     pub const NONE: Guard = Guard { worm: Worm::None, lock: None, days: None, legal_hold: false };
 
+    /// Whether what is put into the store is protected at all. A container that is made for version-level policies and
+    /// has no default policy protects nothing: each version would have to bring its own.
+    pub fn protects(&self) -> bool {
+        self.legal_hold || (self.worm != Worm::None && self.lock != Some(Mode::None))
+    }
+
     /// How a listed version is protected, all told. A version-level policy shows in the listing; a container-level one
     /// does not, and reaches from the version's creation. A lock that may not be read does not count.
     pub fn covers(&self, listed: &Listed) -> Protection {

@@ -125,6 +125,10 @@ async fn read_archive(
 ) -> Result<Option<Archive>> {
     let path = paths::archive()?;
     let Some(file) = inventory.oldest(&path) else {
+        if inventory.vaults().next().is_some() {
+            findings.add(Code::ArchiveMalformed, path.as_str(), "it is gone, and the files of an archive are there");
+            return Ok(None);
+        }
         let hint = "`akv-archiver init` creates an archive; is this the right container or directory?";
         return Err(
             Error::new(crate::error::Kind::NotFound, format!("there is no {path} in {}", store.describe())).hint(hint)

@@ -12,10 +12,10 @@ use crate::store::{self, Guard, Worm};
 /// Checks the store as a whole.
 pub(super) fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, findings: &mut Findings) {
     match (guard.worm, guard.lock) {
-        (Worm::None, _) if !standard.worm => {
+        _ if !guard.protects() && !standard.worm => {
             findings.add(Code::StoreUnprotected, "", format!("{} protects nothing, as the configuration allows", store.describe()));
         }
-        (Worm::None, _) => findings.add(Code::Unprotected, "", format!("{} has no immutability policy", store.describe())),
+        _ if !guard.protects() => findings.add(Code::Unprotected, "", format!("{} has no immutability policy", store.describe())),
         (_, None) => findings.add(
             Code::LockUnknown,
             "",
@@ -29,7 +29,7 @@ pub(super) fn check_store(guard: &Guard, standard: &Standard, store: &dyn store:
 
 /// Checks every file of the archive, however old: it had protection when it was written, and what it has is locked.
 pub(super) fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standard, findings: &mut Findings) {
-    if !standard.worm || guard.worm == Worm::None {
+    if !standard.worm || !guard.protects() {
         return;
     }
     for (path, listed) in inventory.parts() {
@@ -56,7 +56,7 @@ pub(super) fn check_needed(
     findings: &mut Findings,
     checked: &mut Checked,
 ) {
-    if guard.worm == Worm::None {
+    if !guard.protects() {
         return;
     }
     for path in needed {

@@ -249,6 +249,28 @@ fn errors_are_documents_for_machines() {
 }
 
 #[test]
+fn a_result_that_could_not_be_written_is_no_success() {
+    let world = World::with_archive();
+    world.run(&["snapshot"]).succeeded();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = world.command(&["list", "-o", "json"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(13), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn init_refuses_what_could_never_be_encrypted_to_and_an_archive_that_lost_its_name() {
+    let world = World::new(SEED);
+    let ran = world.run(&["init", "--vault", "prod", "--directory", "archive", "--recipient", "age1foo"]).exited(2);
+    assert!(ran.stderr.contains("age1foo") && !world.path("archive").exists(), "{ran:#?}");
+    world.init_directory("archive").succeeded();
+    world.run(&["snapshot"]).succeeded();
+    std::fs::remove_file(world.path("archive/archive.json")).unwrap();
+    let ran = world.run(&["verify"]).exited(20);
+    assert!(ran.stdout.contains("archive-malformed"), "{ran:#?}");
+    world.run(&["init"]).exited(20);
+}
+
+#[test]
 fn completions_and_manual_pages_know_every_command() {
     let world = World::new(SEED);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

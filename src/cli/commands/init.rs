@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::format::archive::key_name;
 use crate::jobs::init::create_archive;
 use crate::model::VaultUri;
-use crate::seal::generate;
+use crate::seal::{Recipients, generate};
 
 const IDENTITY: &str = "identity.txt";
 const SIGNER: &str = "signer.key";
@@ -80,6 +80,10 @@ pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Ini
 
 /// Settings from the command line.
 fn asked_for(arguments: &Init) -> Result<Settings> {
+    if !arguments.recipients.is_empty() {
+        // Before anything is created: a recipient that cannot be encrypted to would be found out by the first job.
+        Recipients::parse(&arguments.recipients).context("--recipient")?;
+    }
     let credential = credential(arguments)?;
     let store = match (&arguments.container, &arguments.directory) {
         (Some(container), None) => Store::Container {
@@ -109,7 +113,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
             identities: Vec::new(),
             identity_passphrase: None,
         },
-        vaults: arguments.vaults.iter().map(|text| vault(text, &credential)).collect::<Result<_>>()?,
+        vaults: vaults(&arguments.vaults, &credential)?,
         capture: Capture::default(),
     })
 }
@@ -130,6 +134,25 @@ fn not_with_a_file(arguments: &Init, file: &Path) -> Result<()> {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::usage(format!("{}: {error}", path.display())))
+}
+
+/// The vaults that were named, each once.
+fn vaults(texts: &[String], credential: &Credential) -> Result<Vec<Vault>> {
+    let mut vaults: Vec<Vault> = Vec::new();
+    for text in texts {
+        let vault = vault(text, credential)?;
+        match vaults.iter().find(|known| known.name == vault.name) {
+            Some(known) if known.uri == vault.uri => {}
+            Some(known) => {
+                let message =
+                    format!("--vault: {} and {} would have the same name in the settings", known.uri, vault.uri);
+                return Err(Error::usage(message)
+                    .hint("name one of them, and add the other to the settings with a `name` of its own"));
+            }
+            None => vaults.push(vault),
+        }
+    }
+    Ok(vaults)
 }
 
 fn vault(text: &str, credential: &Credential) -> Result<Vault> {
