@@ -4,7 +4,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Kind;
-use crate::progress::Stop;
+use crate::progress::{Halt, Stop};
 
 /// Asked by the first signal; looked at by jobs between steps.
 static STOP: Stop = Stop::new();
@@ -18,11 +18,11 @@ pub(crate) fn listen() -> &'static Stop {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
-            if STOP.asked() {
+            if STOP.asked().is_some() {
                 // Asked twice: somebody is in a hurry. Nothing is lost; what was in flight is not committed.
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             }
-            STOP.ask();
+            STOP.ask(Halt::Signal);
         }
     });
     &STOP

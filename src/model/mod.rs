@@ -2,6 +2,7 @@
 //! cannot be wrong afterwards. Knows no format, no Azure SDK, no input or output.
 
 mod digest;
+mod glob;
 mod object;
 mod path;
 mod place;
@@ -9,6 +10,7 @@ mod protection;
 mod vault;
 
 pub use digest::{Digest, hex, unhex};
+pub use glob::Glob;
 pub use object::{Attributes, Kind, Name, Object, object_of_id};
 pub use path::StorePath;
 pub use place::{Geography, Place, geography_of};

@@ -34,7 +34,7 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
     };
     let mut outcomes = Vec::new();
     for vault in &vaults {
-        if stop.asked() {
+        if stop.asked().is_some() {
             break;
         }
         outcomes.push((*vault, one(assembly, &archive, vault, &order, stop).await));
@@ -98,7 +98,7 @@ fn conclude(console: &Console, outcomes: Vec<(&config::Vault, Result<Report>)>, 
             }
         }
     }
-    if stop.asked() {
+    if stop.asked().is_some() {
         code = Kind::Interrupted.exit_code();
     }
     let text = || reports.iter().map(render::snapshot).collect::<String>();

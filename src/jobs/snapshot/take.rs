@@ -34,7 +34,7 @@ pub(super) async fn take_all(doors: &Doors<'_>, order: &Order, sweep: &Sweep, pl
         .map(|(object, task)| async move {
             let swept = sweep.live.get(&object);
             let outcome = match swept {
-                Some(swept) if !doors.stop.asked() => take_one(doors, &object, swept, task).await,
+                Some(swept) if doors.stop.asked().is_none() => take_one(doors, &object, swept, task).await,
                 Some(_) => Ok(Settled::stopped(task)),
                 None => Err(Error::internal(format!("{object} was planned and never swept"))),
             };

@@ -11,6 +11,7 @@ use super::*;
 use crate::error::Kind;
 use crate::jobs::fixture::{House, clock, object};
 use crate::model::{Mode, StorePath};
+use crate::progress::Halt;
 use crate::store::memory::Memory;
 use crate::store::{Append, Condition, Created, Listed, Protection, Read, Worm};
 use crate::vault::Condition as VaultCondition;
@@ -134,7 +135,7 @@ async fn a_run_that_is_stopped_commits_what_it_has_and_the_next_one_takes_the_re
     let inside = Arc::downgrade(&house);
     house.vault.interfere(move |_, moment, call| {
         if let (Moment::After, Call::Backup(_), Some(house)) = (moment, call, inside.upgrade()) {
-            house.stop.ask();
+            house.stop.ask(Halt::Signal);
         }
         Ok(())
     });
@@ -155,7 +156,7 @@ async fn a_run_that_is_stopped_before_it_compared_does_not_claim_that_it_did() {
     house.snapshot().await.unwrap();
     let before = manifest(&house).await.header.full_at;
     house.order.full = true;
-    house.stop.ask();
+    house.stop.ask(Halt::Signal);
     let report = house.snapshot().await.unwrap();
     assert_eq!((counts(&report), report.interrupted), ([4, 0, 4, 0], true));
     assert_eq!(manifest(&house).await.header.full_at, before);
