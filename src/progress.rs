@@ -9,6 +9,9 @@ pub trait Progress: Send + Sync {
     /// A stage begins; `total` steps are expected, if that is known.
     fn stage(&self, what: &str, total: Option<u64>);
 
+    /// So many steps more are expected.
+    fn expect(&self, more: u64);
+
     /// One step is done.
     fn step(&self);
 
@@ -22,6 +25,7 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn stage(&self, _: &str, _: Option<u64>) {}
+    fn expect(&self, _: u64) {}
     fn step(&self) {}
     fn note(&self, _: &str) {}
 }

@@ -10,7 +10,7 @@ use akv_archiver::capture::Policy;
 use akv_archiver::error::{Error, Kind};
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::protection::Demand;
-use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
+use akv_archiver::jobs::snapshot::{Doors, Effort, Order, Outcome, Rhythm, snapshot};
 use akv_archiver::jobs::{init, restore};
 use akv_archiver::model::{Digest, Mode, Object, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
@@ -63,7 +63,8 @@ async fn house() -> (House, Store) {
         protected: true,
         full_every: TimeDelta::days(7),
     };
-    let order = Order { policy, policy_sha256: Digest::of(b""), full: false, in_flight: 1, worm: Demand::Required };
+    let order = Order {
+ policy, policy_sha256: Digest::of(b""), effort: Effort::Usual, in_flight: 1, worm: Demand::Required, rhythm: Rhythm::default() };
     let house = House {
         verifiers: vec![signer.verifier()],
         recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),

@@ -6,5 +6,5 @@ mod plan;
 mod sweep;
 
 pub use fetch::{Fetched, fetch, versions_fingerprint};
-pub use plan::{Plan, Policy, Task, plan};
-pub use sweep::{Sweep, Swept, sweep};
+pub use plan::{Effort, Known, Policy, Task, decide};
+pub use sweep::{EVERYTHING, Found, Swept, sweep};

@@ -1,14 +1,12 @@
-//! The sweep: the three live lists and the three deleted lists of a vault, read to their true ends.
+//! The sweep: the three live lists and the three deleted lists of a vault, read side by side to their true ends.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use futures::StreamExt;
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::format::fingerprint::fingerprint;
-use crate::format::manifest::Gap;
 use crate::model::{Attributes, Digest, Kind, Object, object_of_id};
 use crate::vault::{self, Listing};
 
@@ -32,70 +30,69 @@ impl fmt::Debug for Swept {
     }
 }
 
-/// What the lists of a vault showed.
-#[derive(Debug, Default)]
-pub struct Sweep {
-    /// Live objects.
-    pub live: BTreeMap<Object, Swept>,
-    /// Soft-deleted objects.
-    pub deleted: BTreeMap<Object, Swept>,
-    /// Lists that could not be read, and items in them that made no sense.
-    pub gaps: Vec<Gap>,
-    /// Pages read.
-    pub pages: u64,
+/// One thing that a sweep finds.
+#[derive(Debug)]
+pub enum Found {
+    /// A live object. Lists repeat themselves: it may have been found before.
+    Live(Object, Swept),
+    /// A soft-deleted object.
+    Deleted(Object, Swept),
+    /// An item that makes no sense; what is wrong with it.
+    Malformed(String),
+    /// A list was read to its true end.
+    Ended(Listing),
+    /// A list could not be read to its end.
+    Failed(Listing, vault::Error),
 }
 
-/// Reads all six lists. A list that fails is a gap, unless every live list fails: then there is nothing to take, and
-/// the first failure is the answer.
+/// The lists of a whole vault.
+pub const EVERYTHING: [Listing; 6] = [
+    Listing::Live(Kind::Certificate),
+    Listing::Live(Kind::Key),
+    Listing::Live(Kind::Secret),
+    Listing::Deleted(Kind::Certificate),
+    Listing::Deleted(Kind::Key),
+    Listing::Deleted(Kind::Secret),
+];
+
+/// Reads lists side by side, no further than the caller asks, and holds no more than a page of each. Every list ends in
+/// [`Found::Ended`] or [`Found::Failed`].
 ///
 /// A list is not a snapshot: an object that is created behind the reader is missed until the next run (`azure.md` §1.2).
-pub async fn sweep(vault: &dyn vault::Read) -> Result<Sweep, vault::Error> {
-    let mut sweep = Sweep::default();
-    let mut failures = Vec::new();
-    for kind in Kind::ALL {
-        if let Err(error) = read(vault, Listing::Live(kind), &mut sweep).await {
-            sweep.gaps.push(list_gap("live", kind, &error));
-            failures.push(error);
-        }
-    }
-    if failures.len() == Kind::ALL.len() {
-        return Err(failures.swap_remove(0));
-    }
-    for kind in Kind::ALL {
-        if let Err(error) = read(vault, Listing::Deleted(kind), &mut sweep).await {
-            sweep.gaps.push(list_gap("deleted", kind, &error));
-        }
-    }
-    Ok(sweep)
+pub fn sweep<'a>(
+    vault: &'a dyn vault::Read,
+    lists: impl IntoIterator<Item = Listing>,
+) -> impl Stream<Item = Found> + Send + Unpin + 'a {
+    stream::select_all(lists.into_iter().map(|listing| read(vault, listing)))
 }
 
-fn list_gap(state: &str, kind: Kind, error: &vault::Error) -> Gap {
-    Gap {
-        code: format!("list-{}", error.condition.name()),
-        detail: format!("the list of {state} {}: {error}", kind.plural()),
-    }
+fn read(vault: &dyn vault::Read, listing: Listing) -> BoxStream<'_, Found> {
+    let start = (Some(vault.list(listing.clone())), listing);
+    stream::unfold(start, |(pages, listing)| async move {
+        let mut pages = pages?;
+        let (found, pages) = match pages.next().await {
+            Some(Ok(page)) => (items(&listing, page), Some(pages)),
+            Some(Err(error)) => (vec![Found::Failed(listing.clone(), error)], None),
+            None => (vec![Found::Ended(listing.clone())], None),
+        };
+        Some((stream::iter(found), (pages, listing)))
+    })
+    .flatten()
+    .boxed()
 }
 
-async fn read(vault: &dyn vault::Read, listing: Listing, sweep: &mut Sweep) -> Result<(), vault::Error> {
-    let (kind, live) = match &listing {
+fn items(listing: &Listing, page: vault::Page) -> Vec<Found> {
+    let (kind, live) = match listing {
         Listing::Live(kind) => (*kind, true),
         Listing::Deleted(kind) => (*kind, false),
         Listing::Versions(object) => (object.kind, true),
     };
-    let mut pages = vault.list(listing);
-    while let Some(page) = pages.next().await {
-        let page = page?;
-        sweep.pages += 1;
-        for raw in page.items {
-            match parse(kind, raw) {
-                // An item listed twice is the same object; the later reading is the fresher one.
-                Ok((object, swept)) if live => drop(sweep.live.insert(object, swept)),
-                Ok((object, swept)) => drop(sweep.deleted.insert(object, swept)),
-                Err(detail) => sweep.gaps.push(Gap { code: "malformed-item".into(), detail }),
-            }
-        }
-    }
-    Ok(())
+    let found = |raw| match parse(kind, raw) {
+        Ok((object, swept)) if live => Found::Live(object, swept),
+        Ok((object, swept)) => Found::Deleted(object, swept),
+        Err(detail) => Found::Malformed(detail),
+    };
+    page.items.into_iter().map(found).collect()
 }
 
 fn parse(kind: Kind, raw: Box<RawValue>) -> Result<(Object, Swept), String> {
@@ -127,7 +124,7 @@ mod tests {
     use crate::model::VaultUri;
     use crate::vault::memory::{Call, Memory, Moment};
     use crate::vault::{Answer, Backup, Condition, Exchange, Item, Page, Read, Traffic};
-    use futures::stream::{self, BoxStream};
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     fn object(text: &str) -> Object {
@@ -173,52 +170,72 @@ mod tests {
         }
     }
 
+    /// What was found: live objects, deleted ones, lists that failed, items that made no sense.
+    #[derive(Default)]
+    struct Net {
+        live: BTreeMap<Object, Vec<Swept>>,
+        deleted: BTreeMap<Object, Swept>,
+        ended: usize,
+        failed: Vec<(Listing, Condition)>,
+        malformed: Vec<String>,
+    }
+
+    async fn net(vault: &dyn Read) -> Net {
+        let mut net = Net::default();
+        let mut found = sweep(vault, EVERYTHING);
+        while let Some(found) = found.next().await {
+            match found {
+                Found::Live(object, swept) => net.live.entry(object).or_default().push(swept),
+                Found::Deleted(object, swept) => drop(net.deleted.insert(object, swept)),
+                Found::Malformed(detail) => net.malformed.push(detail),
+                Found::Ended(_) => net.ended += 1,
+                Found::Failed(listing, error) => net.failed.push((listing, error.condition)),
+            }
+        }
+        net
+    }
+
     #[tokio::test]
     async fn every_page_is_read_past_the_empty_ones() {
         let vault = vault(&["key/a", "secret/a", "secret/b", "secret/c", "certificate/d", "secret/gone"]);
         vault.delete(&object("secret/gone"));
-        let sweep = sweep(&vault).await.unwrap();
-        let live: Vec<String> = sweep.live.keys().map(Object::to_string).collect();
+        let net = net(&vault).await;
+        let live: Vec<String> = net.live.keys().map(Object::to_string).collect();
         assert_eq!(live, ["certificate/d", "key/a", "key/d", "secret/a", "secret/b", "secret/c", "secret/d"]);
-        assert!(sweep.live[&object("key/d")].managed && !sweep.live[&object("key/a")].managed);
-        let gone = &sweep.deleted[&object("secret/gone")];
+        assert!(net.live[&object("key/d")][0].managed && !net.live[&object("key/a")][0].managed);
+        let gone = &net.deleted[&object("secret/gone")];
         assert_eq!(gone.purge_at.unwrap().timestamp(), 1_800_000_000 + 90 * 86_400);
-        assert_eq!((sweep.deleted.len(), sweep.gaps.len()), (1, 0));
-        assert!(sweep.pages > 12, "six lists, each with an empty page at either end");
+        assert_eq!((net.deleted.len(), net.ended, net.malformed.len()), (1, 6, 0));
+        assert!(vault.traffic().requests > 12, "six lists, each with an empty page at either end");
     }
 
     #[tokio::test]
-    async fn a_list_that_is_denied_is_a_gap_and_the_others_are_read() {
+    async fn a_list_that_fails_says_so_and_the_others_are_read() {
         let vault = vault(&["key/a", "secret/a"]);
         vault.interfere(|_, moment, call| match (moment, call) {
             (Moment::Before, Call::List(Listing::Live(Kind::Key) | Listing::Deleted(Kind::Secret))) => Err(denied()),
             _ => Ok(()),
         });
-        let sweep = sweep(&vault).await.unwrap();
-        assert_eq!(sweep.live.keys().collect::<Vec<_>>(), [&object("secret/a")]);
-        let gaps: Vec<(&str, &str)> = sweep.gaps.iter().map(|gap| (gap.code.as_str(), gap.detail.as_str())).collect();
-        assert_eq!(
-            gaps,
-            [
-                ("list-denied", "the list of live keys: the role is missing"),
-                ("list-denied", "the list of deleted secrets: the role is missing")
-            ]
-        );
+        let net = net(&vault).await;
+        assert_eq!(net.live.keys().collect::<Vec<_>>(), [&object("secret/a")]);
+        let denied = |listing| (listing, Condition::Denied);
+        assert_eq!(net.failed, [denied(Listing::Live(Kind::Key)), denied(Listing::Deleted(Kind::Secret))]);
+        assert_eq!(net.ended, 4);
     }
 
     #[tokio::test]
-    async fn where_every_live_list_fails_there_is_nothing_to_take() {
-        let vault = vault(&["key/a"]);
-        vault.interfere(|_, _, call| match call {
-            Call::List(Listing::Live(Kind::Certificate)) => Err(denied()),
-            Call::List(Listing::Live(_)) => Err(vault::Error::new(Condition::Throttled, "later")),
-            _ => Ok(()),
+    async fn lists_are_read_side_by_side() {
+        let vault = vault(&["certificate/a", "key/b", "secret/c"]);
+        let first: Vec<Found> = sweep(&vault, EVERYTHING).take(3).collect().await;
+        let kinds = first.iter().filter_map(|found| match found {
+            Found::Live(object, _) => Some(object.kind),
+            _ => None,
         });
-        assert_eq!(sweep(&vault).await.unwrap_err().condition, Condition::Denied, "the first failure is the answer");
+        assert_eq!(kinds.collect::<std::collections::BTreeSet<_>>().len(), 3, "{first:?}");
     }
 
     #[tokio::test]
-    async fn items_that_make_no_sense_are_gaps_and_the_rest_stands() {
+    async fn items_that_make_no_sense_are_told_and_the_rest_stands() {
         let says = Says(
             vault(&[]),
             vec![
@@ -231,14 +248,14 @@ mod tests {
                 r#"{"id":"https://v.vault.azure.net/secrets/twice","id":"https://v.vault.azure.net/secrets/twice"}"#,
             ],
         );
-        let sweep = sweep(&says).await.unwrap();
-        assert_eq!(sweep.live.keys().collect::<Vec<_>>(), [&object("secret/good")]);
-        assert_eq!(sweep.gaps.len(), 6);
-        assert!(sweep.gaps.iter().all(|gap| gap.code == "malformed-item" && gap.detail.contains("secrets")));
+        let net = net(&says).await;
+        assert_eq!(net.live.keys().collect::<Vec<_>>(), [&object("secret/good")]);
+        assert_eq!(net.malformed.len(), 6);
+        assert!(net.malformed.iter().all(|detail| detail.contains("secrets")));
     }
 
     #[tokio::test]
-    async fn an_item_that_is_listed_twice_is_one_object_whatever_its_case_and_the_later_reading_counts() {
+    async fn an_item_that_is_listed_twice_is_one_object_whatever_its_case() {
         let says = Says(
             vault(&[]),
             vec![
@@ -246,8 +263,7 @@ mod tests {
                 r#"{"id":"https://v.vault.azure.net/secrets/token","attributes":{"enabled":false}}"#,
             ],
         );
-        let sweep = sweep(&says).await.unwrap();
-        assert_eq!((sweep.live.len(), sweep.gaps.len()), (1, 0));
-        assert_eq!(sweep.live[&object("secret/TOKEN")].attributes.enabled, Some(false));
+        let net = net(&says).await;
+        assert_eq!((net.live.len(), net.live[&object("secret/TOKEN")].len()), (1, 2));
     }
 }

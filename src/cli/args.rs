@@ -144,6 +144,9 @@ pub(crate) struct Snapshot {
     /// Compare every version of unchanged objects too
     #[arg(long)]
     pub(crate) full: bool,
+    /// Capture every object anew, changed or not
+    #[arg(long)]
+    pub(crate) recapture: bool,
 }
 
 /// Arguments of `list`.

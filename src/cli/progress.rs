@@ -48,6 +48,10 @@ impl Progress for Bar {
         self.replace(bar);
     }
 
+    fn expect(&self, more: u64) {
+        self.with(|bar| bar.inc_length(more));
+    }
+
     fn step(&self) {
         self.with(|bar| bar.inc(1));
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta};
 
 use super::protection::Demand;
 use super::restore::{Eyes, Hands, apply, make_plan};
-use super::snapshot::{Doors, Order, Report, snapshot};
+use super::snapshot::{Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::ambient::{Ambient, ManualClock, SeededRandom};
 use crate::archive::Reader;
 use crate::capture::Policy;
@@ -49,9 +49,10 @@ pub(crate) fn order() -> Order {
             full_every: TimeDelta::days(7),
         },
         policy_sha256: Digest::of(b"policy"),
-        full: false,
+        effort: Effort::Usual,
         in_flight: 1,
         worm: Demand::Required,
+        rhythm: Rhythm::default(),
     }
 }
 

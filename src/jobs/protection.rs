@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 
 use crate::error::{Error, Kind, Result};
-use crate::format::capture::SEALED_MAX;
-use crate::format::manifest::{CaptureRef, Manifest};
-use crate::model::{Digest, Mode, StorePath, unhex};
-use crate::store::{self, Condition, Guard, Listed, Protection};
+use crate::model::{Mode, StorePath};
+use crate::store::{self, Guard, Listed, Protection};
 
 /// Whether a snapshot insists on write-once storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,55 +79,6 @@ pub async fn read_back(
         protections.insert(path.clone(), protection);
     }
     Ok(protections)
-}
-
-/// Compares the captures that a manifest refers to with one listing of the store, before any of them is reused: notes
-/// the protection that each has now, and strikes out those that are gone or hold other bytes. Returns how many.
-///
-/// A capture is as good as the file that is there tonight, not as what a manifest said of it a month ago.
-pub async fn take_stock(store: &dyn store::Read, guard: &Guard, manifest: &mut Manifest, prefix: &str) -> Result<u64> {
-    let mut shelf: BTreeMap<StorePath, Listed> = BTreeMap::new();
-    let mut list = store.list(prefix);
-    while let Some(listed) = list.next().await {
-        let listed = listed?;
-        if let Ok(path) = &listed.path {
-            // The oldest version comes first, and is the one that counts.
-            shelf.entry(path.clone()).or_insert(listed);
-        }
-    }
-    let mut struck = 0;
-    for line in &mut manifest.lines {
-        let Some(reference) = &mut line.capture else { continue };
-        let listed = match shelf.get(&reference.path) {
-            Some(listed) if holds(store, reference, listed).await? => Some(listed),
-            _ => None,
-        };
-        match listed.map(|listed| guard.covers(listed)) {
-            Some(Protection { mode, until, .. }) => {
-                reference.mode = mode;
-                reference.protected_until = until;
-            }
-            None => {
-                line.capture = None;
-                struck += 1;
-            }
-        }
-    }
-    Ok(struck)
-}
-
-/// Whether a listed file is the one that a manifest names. Where the listing shows no digest, only reading it tells.
-async fn holds(store: &dyn store::Read, reference: &CaptureRef, listed: &Listed) -> Result<bool> {
-    let told = listed.size == reference.size && (reference.version.is_none() || listed.version == reference.version);
-    match listed.md5 {
-        _ if !told => Ok(false),
-        Some(md5) => Ok(unhex(&reference.md5).as_deref() == Some(&md5)),
-        None => match store.get(&reference.path, listed.version.as_deref(), SEALED_MAX).await {
-            Ok(bytes) => Ok(Digest::of(&bytes) == reference.sha256),
-            Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => Ok(false),
-            Err(error) => Err(error.into()),
-        },
-    }
 }
 
 async fn compare(

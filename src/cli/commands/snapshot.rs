@@ -12,7 +12,7 @@ use crate::cli::progress::Bar;
 use crate::cli::{render, signals};
 use crate::config;
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::snapshot::{Doors, Order, Outcome, Report, snapshot};
+use crate::jobs::snapshot::{Doors, Effort, Order, Outcome, Report, Rhythm, snapshot};
 use crate::progress::Stop;
 use crate::vault;
 
@@ -28,9 +28,10 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
     let order = Order {
         policy: assembly.policy()?,
         policy_sha256: assembly.settings.capture.policy_sha256(),
-        full: arguments.full,
+        effort: effort(&arguments),
         in_flight: usize::from(assembly.settings.capture.max_in_flight),
         worm: assembly.demand(),
+        rhythm: Rhythm::default(),
     };
     let mut outcomes = Vec::new();
     for vault in &vaults {
@@ -40,6 +41,14 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         outcomes.push((*vault, one(assembly, &archive, vault, &order, stop).await));
     }
     conclude(console, outcomes, stop)
+}
+
+fn effort(arguments: &Snapshot) -> Effort {
+    match (arguments.recapture, arguments.full) {
+        (true, _) => Effort::Take,
+        (false, true) => Effort::Compare,
+        (false, false) => Effort::Usual,
+    }
 }
 
 async fn one(

@@ -1,32 +1,38 @@
-//! A snapshot: one run over one vault. Sweep, plan, take, seal, store, read back, commit.
+//! A snapshot: one run over one vault. Take stock of what the archive has, read the lists, take what changed, seal it,
+//! store it, read it back, commit.
 //!
 //! It holds a vault *reader*, an archive *appender*, age *recipients* and a log signer: it can neither change the vault
 //! nor read what it wrote.
 
+mod book;
+mod commit;
 mod report;
+mod run;
+mod stock;
 mod take;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+pub use crate::capture::Effort;
+pub use commit::Rhythm;
 pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
 
-use super::protection::{Demand, Written, insist, read_back, take_stock};
+use super::protection::{Demand, insist};
 use crate::ambient::Ambient;
-use crate::archive::{Appender, Reader, latest_snapshot, md5};
-use crate::capture::{self, Policy, Sweep};
-use crate::error::{Context, Kind, Result};
-use crate::format::entry::{Event, LogFile, SnapshotRef};
-use crate::format::manifest::{self, Counts, Gap, Header, Line, Manifest, Status};
-use crate::format::paths;
-use crate::model::{Digest, Object, VaultFacts};
-use crate::progress::{Progress, Stop};
+use crate::archive::Reader;
+use crate::capture::Policy;
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::manifest::{self, Counts, Gap, Header, Status};
+use crate::model::{Digest, VaultFacts};
+use crate::progress::{Halt, Progress, Stop};
 use crate::seal::Recipients;
-use crate::store::{self, Guard};
+use crate::store;
 use crate::tlog::Signer;
 use crate::vault;
-use take::{LineOf, line, secure, take_all};
+use run::Run;
+use stock::{Stock, take_stock};
 
 /// What a snapshot works with.
 pub struct Doors<'a> {
@@ -57,68 +63,81 @@ pub struct Order {
     pub policy: Policy,
     /// Digest of the policy's text.
     pub policy_sha256: Digest,
-    /// Compare the versions of unchanged objects too.
-    pub full: bool,
+    /// What is done beyond the policy.
+    pub effort: Effort,
     /// Objects taken at the same time, at least 1.
     pub in_flight: usize,
     /// Whether the store must be write-once.
     pub worm: Demand,
+    /// How often to commit before the end.
+    pub rhythm: Rhythm,
 }
 
 /// Takes a snapshot of one vault and commits it.
+///
+/// A request to stop is heard at any moment: what was taken until then is committed, and the next run goes on from there.
+/// Where nothing was taken yet, nothing is committed and the request is the error.
 pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
+    let begun = tokio::select! {
+        biased;
+        begun = begin(doors, order) => begun,
+        why = doors.stop.wait() => Err(too_early(why)),
+    };
+    let mut run = begun?;
+    run.all().await?;
+    match run.halted {
+        // What was there before says more than what we would write now.
+        Some(why) if run.gained == 0 => Err(too_early(why)),
+        _ => {
+            commit::commit(&mut run).await?;
+            Ok(report(run))
+        }
+    }
+}
+
+/// Nothing was taken yet, so there is nothing to commit.
+fn too_early(why: Halt) -> Error {
+    match why {
+        Halt::Signal => Error::new(Kind::Interrupted, "interrupted before anything was taken"),
+        Halt::Deadline => Error::new(Kind::Unavailable, "the deadline came before anything was taken")
+            .hint("give the run more time with --deadline, or fewer vaults"),
+    }
+}
+
+/// Looks at the archive and at the vault as a whole; takes nothing yet.
+async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
     let started = doors.ambient.now();
-    let vault = doors.vault.uri();
     let guard = doors.store.guard().await.context("couldn't tell how the archive is protected")?;
     insist(doors.store, &guard, order.worm)?;
-    let head = doors.reader.head(vault).await?;
-    let (mut previous, damage) = read_previous(doors, head.as_ref()).await?;
-    let struck = match &mut previous {
-        Some(manifest) => take_stock(doors.store, &guard, manifest, &paths::captures_prefix(vault)).await?,
-        None => 0,
-    };
-    let (facts, mut vault_gaps) = ask_facts(doors).await;
-    let damaged = damage.as_ref().map(|gap| gap.detail.clone());
-    vault_gaps.extend(damage);
-
-    doors.progress.stage("listing", None);
-    let mut sweep = capture::sweep(doors.vault).await.context(format!("couldn't list {}", doors.vault.uri()))?;
-    vault_gaps.append(&mut sweep.gaps);
-    let plan = capture::plan(&sweep, previous.as_ref(), &order.policy, order.full, started);
-
-    doors.progress.stage("taking", Some(plan.tasks.len() as u64));
-    let full = plan.full;
-    let mut taken = take_all(doors, order, &sweep, plan).await?;
-    taken.warnings.extend(damaged);
+    doors.progress.stage("taking stock", None);
+    let head = doors.reader.head(doors.vault.uri()).await?;
+    let Stock { book, previous: _, damage, struck } = take_stock(doors, &guard, head.as_ref()).await?;
+    let mut warnings: Vec<String> = damage.iter().map(|gap| gap.detail.clone()).collect();
     if struck > 0 {
-        taken.warnings.push(format!(
+        warnings.push(format!(
             "{struck} captures of the previous snapshot are gone or hold other bytes, and were taken again where they could be: run `akv-archiver verify`"
         ));
     }
-    secure(doors, &guard, order.worm, &mut taken).await?;
-
-    let full_at = if full && !taken.interrupted { Some(started) } else { previous.and_then(|m| m.header.full_at) };
+    let (facts, mut gaps) = ask_facts(doors).await;
+    gaps.extend(damage);
     let sequence = head.map_or(0, |head| head.entry().sequence) + 1;
-    let manifest = assemble(doors, order, sweep, taken.lines, facts, vault_gaps, Moment { sequence, started, full_at });
-    let committed = commit(doors, &guard, order.worm, &manifest).await?;
-    Ok(report(doors, &manifest, committed, started, taken.interrupted, taken.warnings))
-}
-
-/// The newest manifest, whose captures may be reused.
-///
-/// One that is damaged or gone is a gap and no reason to stop: everything is taken anew, for a job that stops taking
-/// snapshots loses what comes after. It hides nothing: the head of the log holds, or we would not be here; the log goes
-/// on naming the manifest, and `verify` finds the damage for as long as the archive lives.
-async fn read_previous(doors: &Doors<'_>, head: Option<&LogFile>) -> Result<(Option<Manifest>, Option<Gap>)> {
-    let Some(snapshot) = head.and_then(latest_snapshot) else { return Ok((None, None)) };
-    match doors.reader.manifest(snapshot).await {
-        Ok(manifest) => Ok((Some(manifest), None)),
-        Err(error) if error.kind() == Kind::Tampered => {
-            let detail = format!("the previous manifest does not hold, so everything was taken again: {error}");
-            Ok((None, Some(Gap { code: "previous-manifest".into(), detail })))
-        }
-        Err(error) => Err(error.context("couldn't read the previous manifest")),
-    }
+    Ok(Run {
+        doors,
+        order,
+        guard,
+        started,
+        book,
+        header: blank(doors, order, sequence, started, facts),
+        gaps,
+        warnings,
+        fresh: Vec::new(),
+        unlocked: 0,
+        committed_at: started,
+        sequences: Vec::new(),
+        gained: 0,
+        halted: None,
+        listed: false,
+    })
 }
 
 async fn ask_facts(doors: &Doors<'_>) -> (Option<VaultFacts>, Vec<Gap>) {
@@ -131,104 +150,64 @@ async fn ask_facts(doors: &Doors<'_>) -> (Option<VaultFacts>, Vec<Gap>) {
     }
 }
 
-struct Moment {
-    sequence: u64,
-    started: DateTime<Utc>,
-    full_at: Option<DateTime<Utc>>,
-}
-
-fn assemble(
+/// The header of a manifest that has no lines yet.
+fn blank(
     doors: &Doors<'_>,
     order: &Order,
-    sweep: Sweep,
-    mut lines: Vec<Line>,
-    facts: Option<VaultFacts>,
-    gaps: Vec<Gap>,
-    moment: Moment,
-) -> Manifest {
-    let deleted = sweep.deleted.iter().map(|(object, swept)| line(doors.ambient, object, swept, LineOf::Deleted));
-    lines.extend(deleted);
-    lines.sort_by(|a, b| Line::order(a).cmp(&Line::order(b)));
-    let counts = Counts::of(&lines);
-    let blind = gaps.iter().any(|gap| gap.code.starts_with("list-") || gap.code == "malformed-item");
-    let status = if counts.gaps > 0 || blind { Status::Partial } else { Status::Complete };
-    let header = Header {
-        format: manifest::FORMAT.into(),
-        archive_id: doors.reader.archive().archive_id,
-        sequence: moment.sequence,
-        vault: doors.vault.uri().clone(),
-        facts,
-        started: moment.started,
-        finished: doors.ambient.now(),
-        tool: super::TOOL.into(),
-        status,
-        full_at: moment.full_at,
-        policy_sha256: order.policy_sha256,
-        counts,
-        gaps,
-    };
-    Manifest { header, lines }
-}
-
-async fn commit(doors: &Doors<'_>, guard: &Guard, demand: Demand, manifest: &Manifest) -> Result<u64> {
-    doors.progress.stage("committing", None);
-    let vault = doors.vault.uri();
-    let encoded = manifest.encode().context("couldn't write the manifest")?;
-    let path = paths::manifest(vault, manifest.header.sequence, encoded.sha256)?;
-    let appender = Appender::new(doors.store, doors.reader, doors.signer, vault, doors.ambient);
-    let size = encoded.bytes.len() as u64;
-    let digest = md5(&encoded.bytes);
-    let created = appender.create(&path, encoded.bytes.into()).await.context("couldn't store the manifest")?;
-    let written = [Written { path: path.clone(), version: created.version.clone(), size, md5: digest }];
-    read_back(doors.store, guard, demand, &written, path.as_str()).await?;
-    let snapshot = SnapshotRef {
-        sequence: 0,
-        manifest: path,
-        version: created.version,
-        sha256: encoded.sha256,
-        size,
-        root: encoded.root,
-        lines: encoded.lines,
-        status: manifest.header.status,
-        counts: manifest.header.counts,
-        started: manifest.header.started,
-    };
-    appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }))).await
-}
-
-fn report(
-    doors: &Doors<'_>,
-    manifest: &Manifest,
     sequence: u64,
     started: DateTime<Utc>,
-    interrupted: bool,
-    warnings: Vec<String>,
-) -> Report {
-    let header = &manifest.header;
-    let of_objects = manifest.lines.iter().filter_map(|line| {
-        let gap = line.gap.as_ref()?;
-        let object = Object::new(line.kind, line.name.clone()).to_string();
-        Some(ReportedGap { object: Some(object), code: gap.code.clone(), detail: gap.detail.clone() })
+    facts: Option<VaultFacts>,
+) -> Header {
+    Header {
+        format: manifest::FORMAT.into(),
+        archive_id: doors.reader.archive().archive_id,
+        sequence,
+        vault: doors.vault.uri().clone(),
+        facts,
+        started,
+        finished: started,
+        tool: super::TOOL.into(),
+        status: Status::Partial,
+        policy_sha256: order.policy_sha256,
+        counts: Counts::default(),
+        gaps: Vec::new(),
+        settings: None,
+        settings_fingerprint: None,
+    }
+}
+
+fn report(mut run: Run<'_>) -> Report {
+    if run.unlocked > 0 {
+        run.warnings.push(format!(
+            "{} new captures are under a policy that is not locked, or whose lock may not be read",
+            run.unlocked
+        ));
+    }
+    let Run { doors, header, .. } = &run;
+    let of_objects = run.book.gaps().into_iter().map(|(object, gap)| ReportedGap {
+        object: Some(object.to_string()),
+        code: gap.code,
+        detail: gap.detail,
     });
     let of_vault =
-        header.gaps.iter().map(|gap| ReportedGap { object: None, code: gap.code.clone(), detail: gap.detail.clone() });
+        run.gaps.iter().map(|gap| ReportedGap { object: None, code: gap.code.clone(), detail: gap.detail.clone() });
     let traffic = doors.vault.traffic();
     let Counts { seen, captured, reused, gaps, .. } = header.counts;
-    let milliseconds = (doors.ambient.now() - started).num_milliseconds().max(0);
+    let milliseconds = (doors.ambient.now() - run.started).num_milliseconds().max(0);
     Report {
         vault: doors.vault.uri().to_string(),
         status: match header.status {
             Status::Complete => Outcome::Complete,
             Status::Partial => Outcome::Partial,
         },
-        sequence: Some(sequence),
+        sequence: run.sequences.last().copied(),
         objects: Objects { seen, captured, reused, gaps },
         gaps: of_vault.chain(of_objects).collect(),
         requests: traffic.requests,
         throttled: traffic.throttled,
         seconds: milliseconds as f64 / 1000.0,
-        warnings,
-        interrupted,
+        interrupted: run.halted.is_some(),
+        warnings: run.warnings,
         error: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Snapshots against a vault and a store in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use chrono::TimeDelta;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::*;
+use crate::archive::latest_snapshot;
 use crate::error::Kind;
 use crate::jobs::fixture::{House, clock, object};
 use crate::model::{Mode, StorePath};
@@ -73,7 +75,7 @@ async fn a_change_that_no_list_shows_is_found_when_versions_are_compared() {
     // Every version but the newest is disabled, and so the list shows nothing.
     house.vault.change(&object("secret/a"), |version| version.enabled &= version.id == newest);
     assert_eq!(counts(&house.snapshot().await.unwrap()), [2, 0, 2, 0]);
-    house.order.full = true;
+    house.order.effort = Effort::Compare;
     assert_eq!(counts(&house.snapshot().await.unwrap()), [2, 1, 1, 0]);
 }
 
@@ -129,37 +131,188 @@ async fn an_object_that_cannot_be_packed_does_not_stop_the_others() {
     assert_eq!((counts(&report), codes(&report)), ([2, 1, 0, 1], vec!["unpackable"]));
 }
 
-#[tokio::test]
-async fn a_run_that_is_stopped_commits_what_it_has_and_the_next_one_takes_the_rest() {
-    let house = Arc::new(House::new(OBJECTS).await);
-    let inside = Arc::downgrade(&house);
+/// Asks the run to stop after so many backups.
+fn stop_after(house: &Arc<House>, backups: u32, why: Halt) {
+    let (inside, done) = (Arc::downgrade(house), AtomicU32::new(0));
     house.vault.interfere(move |_, moment, call| {
-        if let (Moment::After, Call::Backup(_), Some(house)) = (moment, call, inside.upgrade()) {
-            house.stop.ask(Halt::Signal);
+        if let (Moment::After, Call::Backup(_), Some(house)) = (moment, call, inside.upgrade())
+            && done.fetch_add(1, Ordering::SeqCst) + 1 == backups
+        {
+            house.stop.ask(why);
         }
         Ok(())
     });
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_commits_what_it_has_and_the_next_one_takes_the_rest() {
+    for why in [Halt::Signal, Halt::Deadline] {
+        let house = Arc::new(House::new(OBJECTS).await);
+        stop_after(&house, 1, why);
+        let report = house.snapshot().await.unwrap();
+        assert_eq!((counts(&report), report.status, report.interrupted), ([4, 1, 0, 3], Outcome::Partial, true));
+        assert!(codes(&report).iter().all(|code| *code == "interrupted"));
+        let mut house = Arc::into_inner(house).unwrap();
+        house.vault.leave_alone();
+        house.stop = Stop::new();
+        assert_eq!(counts(&house.snapshot().await.unwrap()), [4, 3, 1, 0]);
+        assert_eq!(house.verify().await.findings, []);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_keeps_what_the_archive_has_of_the_objects_it_did_not_come_to() {
+    let house = Arc::new(House::new(OBJECTS).await);
+    house.snapshot().await.unwrap();
+    ["key/k", "secret/a", "secret/b", "certificate/tls"].iter().for_each(|text| drop(house.vault.put(&object(text))));
+    stop_after(&house, 1, Halt::Deadline);
     let report = house.snapshot().await.unwrap();
-    assert_eq!((counts(&report), report.status, report.interrupted), ([4, 1, 0, 3], Outcome::Partial, true));
-    assert!(codes(&report).iter().all(|code| *code == "interrupted"));
-    let mut house = Arc::into_inner(house).unwrap();
-    assert_eq!(manifest(&house).await.header.full_at, None);
+    assert_eq!((counts(&report), report.status), ([4, 1, 0, 3], Outcome::Partial));
+    let waiting: Vec<Line> = manifest(&house).await.lines.into_iter().filter(|line| line.gap.is_some()).collect();
+    assert_eq!(waiting.len(), 3);
+    assert!(waiting.iter().all(|line| line.capture.as_ref().is_some_and(|capture| capture.reused)), "{waiting:?}");
+    assert_eq!(house.verify().await.findings.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::CoverageGap]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_before_it_took_anything_leaves_the_archive_as_it_is() {
+    let house = House::new(OBJECTS).await;
+    house.snapshot().await.unwrap();
+    house.stop.ask(Halt::Signal);
+    assert_eq!(house.snapshot().await.unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(house.files("/log/").await.len(), 1);
+    let house = House::new(OBJECTS).await;
+    house.stop.ask(Halt::Deadline);
+    assert_eq!(house.snapshot().await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn comparing_versions_goes_on_where_a_stopped_run_left_off() {
+    let mut house = House::new(&["secret/a", "secret/b", "secret/c"]).await;
+    house.snapshot().await.unwrap();
+    house.clock.advance(Duration::from_secs(7 * 86_400));
+    let house = {
+        let house = Arc::new(house);
+        let inside = Arc::downgrade(&house);
+        house.vault.interfere(move |_, moment, call| {
+            if let (Moment::After, Call::List(Listing::Versions(_)), Some(house)) = (moment, call, inside.upgrade()) {
+                house.stop.ask(Halt::Deadline);
+            }
+            Ok(())
+        });
+        assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 1, 2]);
+        house.vault.leave_alone();
+        Arc::into_inner(house).unwrap()
+    };
+    let compared = |manifest: Manifest| manifest.lines.iter().filter(|line| line.compared_at.is_some()).count();
+    assert_eq!(compared(manifest(&house).await), 1);
+    let mut house = House { stop: Stop::new(), ..house };
+    let before = crate::vault::Read::traffic(&house.vault).requests;
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0]);
+    assert_eq!(crate::vault::Read::traffic(&house.vault).requests - before, 6 + 2, "the lists, and two objects' versions");
+    assert_eq!(compared(manifest(&house).await), 3);
+    house.order.effort = Effort::Take;
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 3, 0, 0], "all of it, changed or not");
+}
+
+#[tokio::test]
+async fn a_long_run_commits_half_way_and_what_it_committed_is_not_taken_twice() {
+    let names: Vec<String> = (0..7).map(|n| format!("secret/s{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut house = House::new(&names).await;
+    house.order.rhythm = Rhythm { captures: 3, every: TimeDelta::hours(1) };
+    house.vault.interfere(|_, moment, call| match (moment, call) {
+        (Moment::Before, Call::Backup(object)) if object.name.as_str() == "s6" => Err(refuse(VaultCondition::Denied)),
+        _ => Ok(()),
+    });
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), report.sequence), ([7, 6, 0, 1], Some(3)), "after three, after six, and at the end");
+    let entries = house.reader().await.entries(crate::vault::Read::uri(&house.vault)).await.unwrap().verified;
+    let statuses: Vec<(u64, Status)> = entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            crate::format::entry::Event::Snapshot(snapshot) => Some((snapshot.counts.captured, snapshot.status)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(statuses, [(3, Status::Partial), (6, Status::Partial), (6, Status::Partial)]);
     house.vault.leave_alone();
-    house.stop = Stop::new();
-    assert_eq!(counts(&house.snapshot().await.unwrap()), [4, 3, 1, 0]);
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [7, 1, 6, 0]);
     assert_eq!(house.verify().await.findings, []);
 }
 
 #[tokio::test]
-async fn a_run_that_is_stopped_before_it_compared_does_not_claim_that_it_did() {
+async fn time_is_a_reason_to_commit_too() {
     let mut house = House::new(OBJECTS).await;
+    house.order.rhythm = Rhythm { captures: 1_000, every: TimeDelta::minutes(5) };
+    let clock = house.clock.clone();
+    house.vault.interfere(move |_, moment, call| {
+        if let (Moment::After, Call::Backup(_)) = (moment, call) {
+            clock.advance(Duration::from_secs(200));
+        }
+        Ok(())
+    });
+    assert_eq!(house.snapshot().await.unwrap().sequence, Some(2), "once after two objects, once at the end");
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_gap_does_not_forget_what_the_archive_has() {
+    let house = House::new(&["secret/a", "secret/b"]).await;
     house.snapshot().await.unwrap();
-    let before = manifest(&house).await.header.full_at;
-    house.order.full = true;
-    house.stop.ask(Halt::Signal);
+    house.vault.put(&object("secret/a"));
+    house.vault.interfere(|_, moment, call| match (moment, call) {
+        (Moment::Before, Call::Backup(_)) => Err(refuse(VaultCondition::Denied)),
+        _ => Ok(()),
+    });
     let report = house.snapshot().await.unwrap();
-    assert_eq!((counts(&report), report.interrupted), ([4, 0, 4, 0], true));
-    assert_eq!(manifest(&house).await.header.full_at, before);
+    assert_eq!((counts(&report), codes(&report)), ([2, 0, 1, 1], vec!["denied"]));
+    let line = manifest(&house).await.lines.remove(0);
+    assert!(line.gap.is_some() && line.capture.is_some_and(|capture| capture.reused));
+    house.vault.leave_alone();
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [2, 1, 1, 0], "the earlier capture is not taken for the new state");
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_list_that_fails_leaves_what_it_would_have_shown_as_gaps() {
+    let house = House::new(&["key/k", "secret/a", "secret/b"]).await;
+    house.snapshot().await.unwrap();
+    house.vault.interfere(|_, _, call| match call {
+        Call::List(Listing::Live(crate::model::Kind::Secret)) => Err(refuse(VaultCondition::Denied)),
+        _ => Ok(()),
+    });
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), report.status), ([3, 0, 1, 2], Outcome::Partial));
+    assert_eq!(codes(&report), ["list-denied"; 3], "the list itself, and both secrets");
+    house.vault.leave_alone();
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0], "nothing had to be taken again");
+}
+
+#[tokio::test]
+async fn a_certificate_that_appears_while_lists_are_read_is_taken_and_its_key_is_no_orphan() {
+    let house = House::new(&["secret/a"]).await;
+    let made = AtomicU32::new(0);
+    house.vault.interfere(move |vault, moment, call| {
+        if let (Moment::After, Call::List(Listing::Live(crate::model::Kind::Certificate))) = (moment, call)
+            && made.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            vault.put(&object("certificate/new"));
+        }
+        Ok(())
+    });
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), codes(&report)), ([2, 2, 0, 0], vec![]), "{report:?}");
+    assert_eq!(manifest(&house).await.header.counts.managed, 2);
+}
+
+#[tokio::test]
+async fn a_key_whose_certificate_is_gone_is_a_gap() {
+    let house = House::new(&["certificate/tls"]).await;
+    house.vault.lose(&object("certificate/tls"));
+    let report = house.snapshot().await.unwrap();
+    assert_eq!(codes(&report), ["managed-without-certificate"; 2]);
+    assert_eq!(counts(&report), [2, 0, 0, 2]);
 }
 
 #[tokio::test]

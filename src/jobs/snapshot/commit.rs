@@ -1,0 +1,111 @@
+//! Committing what a run has: read the new captures back, write the book as a manifest, append a log entry. Done at the
+//! end of a run, and half-way through a long one, so that whatever ends it loses little.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use super::run::Run;
+use crate::archive::{Appender, md5};
+use crate::error::{Context, Error, Result};
+use crate::format::entry::{Event, SnapshotRef};
+use crate::format::manifest::{self, Encoded, Header, Status};
+use crate::format::paths;
+use crate::jobs::protection::{Demand, Written, read_back};
+use crate::model::{Mode, Object, StorePath};
+
+/// How often a run commits before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// After so many new captures.
+    pub captures: usize,
+    /// Or after this time, if there is a new capture.
+    pub every: TimeDelta,
+}
+
+impl Default for Rhythm {
+    // A manifest lists the whole vault, so committing more often costs more than it saves.
+    fn default() -> Self {
+        Rhythm { captures: 20_000, every: TimeDelta::minutes(10) }
+    }
+}
+
+/// Whether it is time to commit half-way.
+pub(super) fn due(run: &Run<'_>) -> bool {
+    let Rhythm { captures, every } = run.order.rhythm;
+    let fresh = run.fresh.len();
+    fresh > 0 && (fresh >= captures || run.doors.ambient.now() - run.committed_at >= every)
+}
+
+/// Commits the book as it stands.
+pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
+    secure(run).await?;
+    let doors = run.doors;
+    doors.progress.stage("committing", None);
+    let header = head(run);
+    let encoded = encode(run, &header)?;
+    let vault = doors.vault.uri();
+    let path = paths::manifest(vault, header.sequence, encoded.sha256)?;
+    let appender = Appender::new(doors.store, doors.reader, doors.signer, vault, doors.ambient);
+    let size = encoded.bytes.len() as u64;
+    let digest = md5(&encoded.bytes);
+    let created = appender.create(&path, encoded.bytes.into()).await.context("couldn't store the manifest")?;
+    let written = [Written { path: path.clone(), version: created.version.clone(), size, md5: digest }];
+    read_back(doors.store, &run.guard, run.order.worm, &written, path.as_str()).await?;
+    let snapshot = SnapshotRef {
+        sequence: 0,
+        manifest: path,
+        version: created.version,
+        sha256: encoded.sha256,
+        size,
+        root: encoded.root,
+        lines: encoded.lines,
+        status: header.status,
+        counts: header.counts,
+        started: header.started,
+    };
+    let sequence =
+        appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }))).await?;
+    run.committed_at = doors.ambient.now();
+    run.sequences.push(sequence);
+    run.header = Header { sequence: sequence + 1, ..header };
+    Ok(())
+}
+
+/// The header of a manifest that is written now.
+fn head(run: &Run<'_>) -> Header {
+    let counts = run.book.counts();
+    let blind = !run.listed || run.gaps.iter().any(|gap| gap.code == "malformed-item");
+    Header {
+        finished: run.doors.ambient.now(),
+        status: if counts.gaps > 0 || blind { Status::Partial } else { Status::Complete },
+        counts,
+        gaps: Header::cap_gaps(run.gaps.clone()),
+        ..run.header.clone()
+    }
+}
+
+fn encode(run: &Run<'_>, header: &Header) -> Result<Encoded> {
+    let order = run.book.order();
+    let lines = || order.iter().map(|place| run.book.line(*place));
+    manifest::encode(header, lines).context("couldn't write the manifest")
+}
+
+/// Reads the captures back that were stored since the last commit, and notes how they are protected.
+async fn secure(run: &mut Run<'_>) -> Result<()> {
+    if run.fresh.is_empty() {
+        return Ok(());
+    }
+    let doors = run.doors;
+    doors.progress.stage("reading back", None);
+    let (objects, written): (Vec<Object>, Vec<Written>) = std::mem::take(&mut run.fresh).into_iter().unzip();
+    let prefix = paths::captures_prefix(doors.vault.uri());
+    let protections = read_back(doors.store, &run.guard, run.order.worm, &written, &prefix).await?;
+    let whose: BTreeMap<&StorePath, &Object> = written.iter().map(|file| &file.path).zip(&objects).collect();
+    for (path, protection) in protections {
+        let object = whose.get(&path).ok_or_else(|| Error::internal(format!("{path} was read back and never written")))?;
+        run.unlocked += u64::from(protection.mode == Mode::Unlocked && run.order.worm == Demand::Required);
+        run.book.protected(object, protection);
+    }
+    Ok(())
+}

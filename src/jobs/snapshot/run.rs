@@ -1,0 +1,223 @@
+//! The run itself: lists are read, objects are taken and outcomes are entered into the book, all side by side; every so
+//! often, and at the end, the book is committed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+
+use super::book::{Book, Met};
+use super::take::{Entry, Settled, take_one};
+use super::{Doors, Order, commit};
+use crate::capture::{self, EVERYTHING, Found, Swept, Task};
+use crate::error::{Error, Result};
+use crate::format::manifest::{Gap, Header};
+use crate::jobs::protection::Written;
+use crate::model::{Kind, Object};
+use crate::progress::Halt;
+use crate::store::Guard;
+use crate::vault::{self, Listing};
+
+/// How much of the lists may be read ahead of the objects' turns, in bytes of items.
+const AHEAD: usize = 4 << 20;
+
+/// How long objects that are being taken may go on after a request to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A run over one vault.
+pub(super) struct Run<'a> {
+    pub(super) doors: &'a Doors<'a>,
+    pub(super) order: &'a Order,
+    pub(super) guard: Guard,
+    pub(super) started: DateTime<Utc>,
+    pub(super) book: Book,
+    /// What the header says of the vault itself.
+    pub(super) header: Header,
+    /// What could not be read of the vault itself.
+    pub(super) gaps: Vec<Gap>,
+    pub(super) warnings: Vec<String>,
+    /// Captures stored since the last commit.
+    pub(super) fresh: Vec<(Object, Written)>,
+    /// Captures stored under a policy that is not locked.
+    pub(super) unlocked: u64,
+    /// When the last commit was, or the start.
+    pub(super) committed_at: DateTime<Utc>,
+    /// The log entries of this run.
+    pub(super) sequences: Vec<u64>,
+    /// Objects that were captured or compared.
+    pub(super) gained: u64,
+    /// Who asked the run to stop.
+    pub(super) halted: Option<Halt>,
+    /// Whether every list was read to its end.
+    pub(super) listed: bool,
+}
+
+/// An object whose turn has not come.
+struct Waiting {
+    object: Object,
+    swept: Swept,
+    task: Task,
+}
+
+/// The lists as far as they were read.
+#[derive(Default)]
+struct Lists {
+    failed: Vec<(Listing, vault::Error)>,
+    waiting: VecDeque<Waiting>,
+    ahead: usize,
+}
+
+impl Run<'_> {
+    /// Takes everything that is to be taken.
+    pub(super) async fn all(&mut self) -> Result<()> {
+        self.doors.progress.stage("taking", Some(0));
+        let failed = self.take(&EVERYTHING).await?;
+        self.judge(failed)?;
+        if self.halted.is_none() && !self.book.orphans().is_empty() {
+            // Their certificates may have been made while the lists were read: look again before calling them lost.
+            self.take(&[Listing::Live(Kind::Certificate)]).await?;
+        }
+        if self.halted.is_none() {
+            for object in self.book.orphans() {
+                let detail = "a certificate that the vault does not list owns it, and its backup cannot be asked for alone";
+                self.book.gap(&object, Gap { code: "managed-without-certificate".into(), detail: detail.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads these lists, and takes what they show.
+    async fn take(&mut self, lists: &[Listing]) -> Result<Vec<(Listing, vault::Error)>> {
+        let doors = self.doors;
+        let mut found = capture::sweep(doors.vault, lists.iter().cloned()).fuse();
+        let mut lists = Lists::default();
+        let mut running = FuturesUnordered::new();
+        let mut stopped = std::pin::pin!(doors.stop.wait().fuse());
+        let mut reading = true;
+        loop {
+            let due = commit::due(self);
+            while !due && running.len() < self.order.in_flight.max(1) {
+                let Some(Waiting { object, swept, task }) = lists.waiting.pop_front() else { break };
+                lists.ahead = lists.ahead.saturating_sub(swept.raw.get().len());
+                running.push(async move {
+                    let settled = take_one(doors, &object, &swept, task).await;
+                    (object, swept, settled)
+                });
+            }
+            if running.is_empty() && !reading && lists.waiting.is_empty() {
+                return Ok(lists.failed);
+            }
+            if running.is_empty() && due {
+                commit::commit(self).await?;
+                doors.progress.stage("taking", Some(lists.waiting.len() as u64));
+                continue;
+            }
+            futures::select_biased! {
+                why = stopped => {
+                    self.halted = Some(why);
+                    break;
+                }
+                (object, swept, settled) = running.select_next_some() => self.enter(&object, &swept, settled?)?,
+                item = next(&mut found, reading && lists.ahead < AHEAD).fuse() => match item {
+                    Some(item) => self.meet(item, &mut lists),
+                    None => reading = false,
+                },
+            }
+        }
+        // What is being taken may come to its end, if it does so soon; the rest is left for the next run.
+        let mut grace = std::pin::pin!(doors.ambient.sleep(GRACE).fuse());
+        while !running.is_empty() {
+            futures::select_biased! {
+                (object, swept, settled) = running.select_next_some() => self.enter(&object, &swept, settled?)?,
+                () = grace => break,
+            }
+        }
+        Ok(lists.failed)
+    }
+
+    /// Enters what a list shows.
+    fn meet(&mut self, found: Found, lists: &mut Lists) {
+        let salt = self.doors.ambient.bytes::<16>();
+        match found {
+            Found::Live(object, swept) if swept.managed && object.kind != Kind::Certificate => {
+                self.book.managed(&object, &swept, salt);
+            }
+            Found::Live(object, swept) => {
+                let known = self.book.known(&object);
+                if self.book.listed(&object, &swept, salt) == Met::Already {
+                    return;
+                }
+                let task = capture::decide(&swept, known.as_ref(), &self.order.policy, self.order.effort, self.started);
+                if task == Task::Reuse {
+                    self.book.reuse(&object, None);
+                } else {
+                    self.doors.progress.expect(1);
+                    lists.ahead += swept.raw.get().len();
+                    lists.waiting.push_back(Waiting { object, swept, task });
+                }
+            }
+            Found::Deleted(object, swept) => self.book.deleted(object, &swept, salt),
+            Found::Malformed(detail) => {
+                self.gaps.push(Gap { code: "malformed-item".into(), detail });
+            }
+            Found::Ended(Listing::Live(kind)) => self.book.close(kind),
+            Found::Ended(_) => {}
+            Found::Failed(listing, error) => {
+                let gap = list_gap(&listing, &error);
+                if let Listing::Live(kind) = &listing {
+                    self.book.leave_open(*kind, &gap);
+                }
+                self.gaps.push(gap);
+                lists.failed.push((listing, error));
+            }
+        }
+    }
+
+    /// Enters what became of an object.
+    fn enter(&mut self, object: &Object, swept: &Swept, settled: Settled) -> Result<()> {
+        self.doors.progress.step();
+        self.warnings.extend(settled.warning);
+        self.gained += u64::from(!matches!(settled.entry, Entry::Gap(_)));
+        match settled.entry {
+            Entry::Same => self.book.reuse(object, Some(self.started)),
+            Entry::Gap(gap) => self.book.gap(object, gap),
+            Entry::Taken(taken) => {
+                let (capture, summary, written) = *taken;
+                self.book.taken(object, swept, capture, summary)?;
+                self.fresh.push((object.clone(), written));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where no live list could be read, there is nothing to take, and the first failure is the answer.
+    fn judge(&mut self, mut failed: Vec<(Listing, vault::Error)>) -> Result<()> {
+        self.listed = failed.is_empty() && self.halted.is_none();
+        let live = failed.iter().filter(|(listing, _)| matches!(listing, Listing::Live(_))).count();
+        if live < Kind::ALL.len() {
+            return Ok(());
+        }
+        failed.sort_by_key(|(listing, _)| Kind::ALL.iter().position(|kind| *listing == Listing::Live(*kind)).unwrap_or(9));
+        let (_, error) = failed.swap_remove(0);
+        Err(Error::from(error).context(format!("couldn't list {}", self.doors.vault.uri())))
+    }
+}
+
+/// The next thing found, where there is room for it.
+async fn next(found: &mut (impl StreamExt<Item = Found> + Unpin), room: bool) -> Option<Found> {
+    match room {
+        true => found.next().await,
+        false => std::future::pending().await,
+    }
+}
+
+fn list_gap(listing: &Listing, error: &vault::Error) -> Gap {
+    let what = match listing {
+        Listing::Live(kind) => format!("live {}", kind.plural()),
+        Listing::Deleted(kind) => format!("deleted {}", kind.plural()),
+        other => format!("{other:?}"),
+    };
+    Gap { code: format!("list-{}", error.condition.name()), detail: format!("the list of {what}: {error}") }
+}
