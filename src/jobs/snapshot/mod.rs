@@ -165,7 +165,9 @@ fn assemble(
         full_at: moment.full_at,
         policy_sha256: order.policy_sha256,
         counts,
-        gaps,
+        gaps: Header::cap_gaps(gaps),
+        settings: None,
+        settings_fingerprint: None,
     };
     Manifest { header, lines }
 }

@@ -232,7 +232,7 @@ pub(super) fn line(ambient: &Ambient, object: &Object, swept: &Swept, entry: Lin
             line.capture = Some(reference);
         }
         LineOf::Reused(earlier) => {
-            line = Line { salt: line.salt, ..*earlier };
+            line = Line { salt: line.salt, gap: None, ..*earlier };
             if let Some(reference) = &mut line.capture {
                 reference.reused = true;
             }
