@@ -64,7 +64,13 @@ async fn house() -> (House, Store) {
         full_every: TimeDelta::days(7),
     };
     let order = Order {
- policy, policy_sha256: Digest::of(b""), effort: Effort::Usual, in_flight: 1, worm: Demand::Required, rhythm: Rhythm::default() };
+        policy,
+        policy_sha256: Digest::of(b""),
+        effort: Effort::Usual,
+        in_flight: 1,
+        worm: Demand::Required,
+        rhythm: Rhythm::default(),
+    };
     let house = House {
         verifiers: vec![signer.verifier()],
         recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),

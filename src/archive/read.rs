@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::format::archive::{ARCHIVE_MAX, Archive};
 use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
-use crate::format::manifest::{CaptureRef, Limits, Manifest};
+use crate::format::manifest::{CaptureRef, Decoder, Header, Limits, Line, Manifest};
 use crate::format::paths::{self, ArchivePath};
 use crate::model::{Digest, StorePath, VaultUri};
 use crate::store::{self, Condition, Listed};
@@ -136,12 +136,34 @@ impl<'a> Reader<'a> {
 
     /// The manifest of a snapshot, checked against the digest and the root in its log entry.
     pub async fn manifest(&self, snapshot: &SnapshotRef) -> Result<Manifest> {
+        let mut lines = Vec::new();
+        let header = self.manifest_lines(snapshot, |_, line| {
+            lines.push(line);
+            Ok(())
+        });
+        Ok(Manifest { header: header.await?, lines })
+    }
+
+    /// The manifest of a snapshot, line by line: `each` is given the header with every line, and its error is the
+    /// answer. Returns the header.
+    ///
+    /// The file is compared with the digest in its log entry before the first line is handed out, so every line is what
+    /// was signed, though the root, the counts and the rules are known to hold only after the last one.
+    pub async fn manifest_lines(
+        &self,
+        snapshot: &SnapshotRef,
+        mut each: impl FnMut(&Header, Line) -> Result<()>,
+    ) -> Result<Header> {
         let path = &snapshot.manifest;
         bounded(path, snapshot.size, Limits::default().stored as u64)?;
         let bytes = self.fetch(path, snapshot.version.as_deref(), snapshot.size, &snapshot.sha256).await?;
-        let decoded = Manifest::decode(&bytes, &Limits::default()).map_err(|e| at(path, e))?;
-        match decoded.root == snapshot.root {
-            true => Ok(decoded.manifest),
+        let mut decoder = Decoder::new(&bytes, &Limits::default()).map_err(|e| at(path, e))?;
+        while let Some(line) = decoder.next() {
+            each(decoder.header(), line.map_err(|e| at(path, e))?)?;
+        }
+        let whole = decoder.finish().map_err(|e| at(path, e))?;
+        match whole.root == snapshot.root {
+            true => Ok(whole.header),
             false => Err(tampered(path, "its lines do not lead to the root in the log")),
         }
     }

@@ -168,7 +168,11 @@ mod tests {
         let compared = |age| usual(|known| known.compared_at = now() - age);
         assert_eq!(compared(POLICY.full_every - TimeDelta::seconds(1)), Task::Reuse);
         assert_eq!(compared(POLICY.full_every), Task::Compare(Some(Digest::of(b"versions"))));
-        assert_eq!(compared(TimeDelta::days(-2)), Task::Compare(Some(Digest::of(b"versions"))), "a clock that was wrong must not keep us waiting");
+        assert_eq!(
+            compared(TimeDelta::days(-2)),
+            Task::Compare(Some(Digest::of(b"versions"))),
+            "a clock that was wrong must not keep us waiting"
+        );
         assert_eq!(decided(&known(), Effort::Compare), Task::Compare(Some(Digest::of(b"versions"))));
         assert_eq!(decided(&known(), Effort::Take), Task::Take);
     }

@@ -206,7 +206,6 @@ mod tests {
         let gone = &net.deleted[&object("secret/gone")];
         assert_eq!(gone.purge_at.unwrap().timestamp(), 1_800_000_000 + 90 * 86_400);
         assert_eq!((net.deleted.len(), net.ended, net.malformed.len()), (1, 6, 0));
-        assert!(vault.traffic().requests > 12, "six lists, each with an empty page at either end");
     }
 
     #[tokio::test]

@@ -1,15 +1,17 @@
 //! A manifest: what one snapshot covers (docs/FORMAT.md section 5). zstd of JSON Lines: a header, then one line per
-//! object, ordered by kind and name. `check` has the rules that lines keep, `codec` the bytes.
+//! object, ordered by kind and name. `check` has the rules that lines keep, `codec` the bytes, `gaps` the header's limit.
 
 mod check;
 mod codec;
+mod gaps;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::format::time::{maybe_seconds, seconds};
-pub use codec::{Decoded, Encoded, Limits};
+pub use codec::{Decoded, Decoder, Encoded, Limits, Whole, encode};
+pub use gaps::MORE;
 
 use crate::model::{Digest, Kind, Mode, Name, StorePath, VaultFacts, VaultUri};
 
@@ -40,15 +42,18 @@ pub struct Header {
     pub tool: String,
     /// Whether every object has a capture.
     pub status: Status,
-    /// When the versions of unchanged objects were last compared, by this run or an earlier one.
-    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
-    pub full_at: Option<DateTime<Utc>>,
     /// The policy's text in canonical JSON, digested.
     pub policy_sha256: Digest,
     /// How many of what.
     pub counts: Counts,
-    /// What could not be read of the vault itself.
+    /// What could not be read of the vault itself; see [`Header::cap_gaps`].
     pub gaps: Vec<Gap>,
+    /// The sealed settings of the vault as a whole, of this run or an earlier one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settings: Option<CaptureRef>,
+    /// SHA-256 of their canonical content; equal means unchanged. There if `settings` is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settings_fingerprint: Option<Digest>,
 }
 
 /// Whether a snapshot covers everything it saw.
@@ -65,18 +70,20 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Live objects, those owned by a certificate not counted.
+    /// Live objects; those owned by a certificate and those left out by the policy are not counted.
     pub seen: u64,
     /// Taken in this run.
     pub captured: u64,
     /// Unchanged, the earlier capture still good.
     pub reused: u64,
-    /// Without a capture.
+    /// Those that this run could not take, whether or not an earlier capture is left.
     pub gaps: u64,
     /// Keys and secrets that belong to a certificate and are covered by it.
     pub managed: u64,
     /// Soft-deleted objects seen.
     pub deleted: u64,
+    /// Objects that the archive's policy leaves out.
+    pub excluded: u64,
 }
 
 /// One object.
@@ -89,7 +96,7 @@ pub struct Line {
     pub kind: Kind,
     /// Its name.
     pub name: Name,
-    /// Live, owned by a certificate, or soft-deleted.
+    /// Live, owned by a certificate, soft-deleted, or left out.
     pub state: State,
     /// SHA-256 of the canonical list item; equal means unchanged.
     pub fingerprint: Digest,
@@ -103,6 +110,9 @@ pub struct Line {
     /// How many versions the capture holds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub versions: Option<u64>,
+    /// When the versions were last found to be those of the capture, if that was after the capture.
+    #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
+    pub compared_at: Option<DateTime<Utc>>,
     /// Whether the object may be used.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub enabled: Option<bool>,
@@ -118,10 +128,11 @@ pub struct Line {
     /// For a soft-deleted object, when the service will purge it.
     #[serde(with = "maybe_seconds", skip_serializing_if = "Option::is_none", default)]
     pub purge_at: Option<DateTime<Utc>>,
-    /// Where the capture is. A live object has this or a gap.
+    /// Where the capture is. A live object has this or a gap; beside a gap it is the earlier capture, and the line is
+    /// the earlier line.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub capture: Option<CaptureRef>,
-    /// Why there is none.
+    /// Why this run could not take it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gap: Option<Gap>,
 }
@@ -136,6 +147,8 @@ pub enum State {
     Managed,
     /// Soft-deleted.
     Deleted,
+    /// Left out by the archive's policy.
+    Excluded,
 }
 
 /// A sealed capture in the store.
@@ -183,6 +196,6 @@ pub struct Gap {
 pub struct Manifest {
     /// Line 0.
     pub header: Header,
-    /// The objects, ordered by kind, lower-case name, and live or managed before deleted ([`Line::order`]).
+    /// The objects, ordered by kind, lower-case name, and deleted last ([`Line::order`]).
     pub lines: Vec<Line>,
 }

@@ -25,6 +25,15 @@ pub enum ArchivePath {
         /// The first twelve digits of the list item's fingerprint.
         fingerprint12: String,
     },
+    /// The sealed settings of the vault as a whole.
+    Settings {
+        /// The vault.
+        vault: VaultUri,
+        /// When they were captured.
+        captured_at: DateTime<Utc>,
+        /// The first twelve digits of their fingerprint.
+        fingerprint12: String,
+    },
     /// A manifest.
     Manifest {
         /// The vault.
@@ -57,10 +66,12 @@ impl ArchivePath {
                     "captures" => {
                         let (kind, name) = (next()?, next()?);
                         let object = Object::new(Kind::parse(kind)?, Name::parse(name)?);
-                        let (at, fingerprint) = next()?.strip_suffix(".tar.zst.age")?.split_once('-')?;
-                        let captured_at = time::parse_short(at)?;
-                        let fingerprint12 = short_digest(fingerprint)?.to_owned();
+                        let (captured_at, fingerprint12) = parse_sealed(next()?)?;
                         ArchivePath::Capture { vault, object, captured_at, fingerprint12 }
+                    }
+                    "settings" => {
+                        let (captured_at, fingerprint12) = parse_sealed(next()?)?;
+                        ArchivePath::Settings { vault, captured_at, fingerprint12 }
                     }
                     "manifests" => {
                         let (sequence, digest) = next()?.strip_suffix(".jsonl.zst")?.split_once('-')?;
@@ -82,9 +93,11 @@ impl ArchivePath {
             ArchivePath::Archive => Some("archive.json".to_owned()),
             ArchivePath::Capture { vault, object, captured_at, fingerprint12 } => {
                 let name = object.name.as_str().to_ascii_lowercase();
-                time::short(captured_at).zip(short_digest(fingerprint12)).map(|(at, fingerprint)| {
-                    format!("{}{}/{name}/{at}-{fingerprint}.tar.zst.age", captures_prefix(vault), object.kind)
-                })
+                let file = sealed(captured_at, fingerprint12);
+                file.map(|file| format!("{}{}/{name}/{file}", captures_prefix(vault), object.kind))
+            }
+            ArchivePath::Settings { vault, captured_at, fingerprint12 } => {
+                sealed(captured_at, fingerprint12).map(|file| format!("{}{file}", settings_prefix(vault)))
             }
             ArchivePath::Manifest { vault, sequence, sha256 } => {
                 in_range(*sequence).then(|| format!("{}{sequence:010}-{sha256}.jsonl.zst", manifests_prefix(vault)))
@@ -115,6 +128,11 @@ pub fn capture(
     ArchivePath::Capture { vault, object, captured_at, fingerprint12 }.store_path()
 }
 
+/// The path of a vault's sealed settings. `fingerprint` is that of their canonical content.
+pub fn settings(vault: &VaultUri, captured_at: DateTime<Utc>, fingerprint: &Digest) -> Result<StorePath, Error> {
+    ArchivePath::Settings { vault: vault.clone(), captured_at, fingerprint12: fingerprint.short() }.store_path()
+}
+
 /// The path of a manifest.
 pub fn manifest(vault: &VaultUri, sequence: u64, sha256: Digest) -> Result<StorePath, Error> {
     ArchivePath::Manifest { vault: vault.clone(), sequence, sha256 }.store_path()
@@ -135,6 +153,11 @@ pub fn captures_prefix(vault: &VaultUri) -> String {
     format!("{}captures/", vault_prefix(vault))
 }
 
+/// What all sealed settings of a vault begin with.
+pub fn settings_prefix(vault: &VaultUri) -> String {
+    format!("{}settings/", vault_prefix(vault))
+}
+
 /// What every manifest of a vault begins with.
 pub fn manifests_prefix(vault: &VaultUri) -> String {
     format!("{}manifests/", vault_prefix(vault))
@@ -143,6 +166,17 @@ pub fn manifests_prefix(vault: &VaultUri) -> String {
 /// What every log file of a vault begins with.
 pub fn log_prefix(vault: &VaultUri) -> String {
     format!("{}log/", vault_prefix(vault))
+}
+
+/// The name of a sealed file.
+fn sealed(captured_at: &DateTime<Utc>, fingerprint12: &str) -> Option<String> {
+    let (at, fingerprint) = time::short(captured_at).zip(short_digest(fingerprint12))?;
+    Some(format!("{at}-{fingerprint}.tar.zst.age"))
+}
+
+fn parse_sealed(file: &str) -> Option<(DateTime<Utc>, String)> {
+    let (at, fingerprint) = file.strip_suffix(".tar.zst.age")?.split_once('-')?;
+    Some((time::parse_short(at)?, short_digest(fingerprint)?.to_owned()))
 }
 
 fn in_range(sequence: u64) -> bool {
@@ -178,6 +212,10 @@ mod tests {
             "vaults/prod.vault.azure.net/captures/key/tde-protector/20261121T013000Z-ba7816bf8f01.tar.zst.age"
         );
         assert_eq!(
+            settings(&vault, at, &digest).unwrap().as_str(),
+            "vaults/prod.vault.azure.net/settings/20261121T013000Z-ba7816bf8f01.tar.zst.age"
+        );
+        assert_eq!(
             manifest(&vault, 7, digest).unwrap().as_str(),
             format!("vaults/prod.vault.azure.net/manifests/0000000007-{digest}.jsonl.zst")
         );
@@ -210,6 +248,9 @@ mod tests {
             assert_eq!(parse(&good.replace(from, to)), None, "{from} -> {to}");
         }
         for wrong in [
+            "vaults/v.w/settings",
+            "vaults/v.w/settings/key/a/20261121T013000Z-ba7816bf8f01.tar.zst.age",
+            "vaults/v.w/settings/20261121T013000Z-ba7816bf8f01.jsonl.zst",
             "archive.json/a",
             "Archive.json",
             "vaults/v.w/log/0000000000",
@@ -233,6 +274,7 @@ mod tests {
             let captured_at = DateTime::from_timestamp(at, 0).unwrap();
             for path in [
                 ArchivePath::Capture { vault: vault.clone(), object, captured_at, fingerprint12: digest.short() },
+                ArchivePath::Settings { vault: vault.clone(), captured_at, fingerprint12: digest.short() },
                 ArchivePath::Manifest { vault: vault.clone(), sequence, sha256: digest },
                 ArchivePath::Log { vault, sequence },
             ] {
@@ -241,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_builds_the_same_path(text in "(vaults|archive\\.json|a\\.b|log|captures|manifests|key|0000000001|/|-|\\.){1,12}") {
+        fn what_parses_builds_the_same_path(text in "(vaults|archive\\.json|a\\.b|log|captures|settings|manifests|key|0000000001|/|-|\\.){1,12}") {
             let found = StorePath::parse(&text).and_then(|path| Some((ArchivePath::parse(&path)?, path)));
             if let Some((found, path)) = found {
                 prop_assert_eq!(found.store_path().unwrap(), path);

@@ -1,7 +1,10 @@
 //! The one place that compresses and decompresses: a single zstd frame of declared size, bounded before anything is
-//! allocated.
+//! allocated. Whole for captures, whose buffers are wiped; line by line for manifests, which hold no secret.
+
+use std::io::{BufRead, BufReader, Read, Write};
 
 use zeroize::Zeroizing;
+use zstd::stream::{read, write};
 use zstd::zstd_safe;
 
 use super::{Error, Fault};
@@ -9,14 +12,35 @@ use super::{Error, Fault};
 /// zstd's own default: captures hardly compress, and manifests do at any level.
 const LEVEL: i32 = 3;
 
+/// What a frame begins with.
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The bit of the byte behind it that says: the window is the whole content.
+const SINGLE_SEGMENT: u8 = 0x20;
+
+/// The largest window that a frame which is read piece by piece may need: what RFC 8878 asks every decoder to support.
+const WINDOW_MAX: u64 = 8 << 20;
+
 /// One frame that declares its size.
 pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    zstd::bulk::compress(bytes, LEVEL).map_err(|error| Error::new(Fault::BadZstd, format!("zstd failed: {error}")))
+    zstd::bulk::compress(bytes, LEVEL).map_err(|error| failed(&error))
 }
 
 /// The content of exactly one frame, at most `limit` bytes. Never grows its buffer, so that no copy is left behind.
 pub(super) fn decompress(frame: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let bad = |what: &str| Error::new(Fault::BadZstd, what);
+    let size = declared(frame, limit)?;
+    let mut content = Zeroizing::new(Vec::with_capacity(size));
+    let written = zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(frame, &mut *content));
+    let written = written.map_err(|_| bad("the zstd frame is damaged"))?;
+    (written == size).then_some(content).ok_or_else(|| bad("the zstd frame does not hold what it declares"))
+}
+
+/// How much exactly one frame declares to hold, at most `limit` bytes.
+fn declared(frame: &[u8], limit: usize) -> Result<usize, Error> {
+    // Skippable frames and those of zstd's early versions begin otherwise, and are read by the same library.
+    if !frame.starts_with(&MAGIC) {
+        return Err(bad("not a zstd frame"));
+    }
     let declared = zstd_safe::get_frame_content_size(frame).map_err(|_| bad("not a zstd frame"))?;
     let declared = declared.ok_or_else(|| bad("the zstd frame does not declare its size"))?;
     let size = usize::try_from(declared)
@@ -24,14 +48,93 @@ pub(super) fn decompress(frame: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>
         .filter(|size| *size <= limit)
         .ok_or_else(|| Error::new(Fault::TooLarge, format!("decompresses to {declared} bytes, more than {limit}")))?;
     match zstd_safe::find_frame_compressed_size(frame) {
-        Ok(length) if length == frame.len() => {}
-        Ok(length) => return Err(bad(&format!("bytes follow the zstd frame, which ends at byte {length}"))),
-        Err(_) => return Err(bad("the zstd frame is cut short or damaged")),
+        Ok(length) if length == frame.len() => Ok(size),
+        Ok(length) => Err(bad(&format!("bytes follow the zstd frame, which ends at byte {length}"))),
+        Err(_) => Err(bad("the zstd frame is cut short or damaged")),
     }
-    let mut content = Zeroizing::new(Vec::with_capacity(size));
-    let written = zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(frame, &mut *content));
-    let written = written.map_err(|_| bad("the zstd frame is damaged"))?;
-    (written == size).then_some(content).ok_or_else(|| bad("the zstd frame does not hold what it declares"))
+}
+
+/// How much of its content a frame may refer back to (RFC 8878 section 3.1.1.1): what must be kept to decompress it
+/// piece by piece.
+fn window(frame: &[u8], content: usize) -> Option<u64> {
+    let descriptor = *frame.get(MAGIC.len())?;
+    if descriptor & SINGLE_SEGMENT != 0 {
+        return Some(content as u64);
+    }
+    let window = *frame.get(MAGIC.len() + 1)?;
+    let base = 1_u64 << (10 + (window >> 3));
+    Some(base + (base >> 3) * u64::from(window & 7))
+}
+
+/// One frame that declares its size, made of lines.
+pub(super) struct Writer(write::Encoder<'static, Vec<u8>>);
+
+impl Writer {
+    /// A frame that will hold exactly `size` bytes.
+    pub(super) fn new(size: usize) -> Result<Self, Error> {
+        let encoder = write::Encoder::new(Vec::new(), LEVEL).and_then(|mut encoder| {
+            encoder.set_pledged_src_size(Some(size as u64))?;
+            Ok(encoder)
+        });
+        encoder.map(Writer).map_err(|error| failed(&error))
+    }
+
+    /// Appends a line and its newline.
+    pub(super) fn line(&mut self, text: &[u8]) -> Result<(), Error> {
+        let Writer(encoder) = self;
+        encoder.write_all(text).and_then(|()| encoder.write_all(b"\n")).map_err(|error| failed(&error))
+    }
+
+    /// The frame. Fails unless as much was written as was said.
+    pub(super) fn finish(self) -> Result<Vec<u8>, Error> {
+        self.0.finish().map_err(|error| failed(&error))
+    }
+}
+
+/// The content of exactly one frame, line by line. Keeps a window and one line.
+pub(super) struct Reader<'a> {
+    content: BufReader<read::Decoder<'static, &'a [u8]>>,
+    line: Vec<u8>,
+    left: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Looks at the frame, which must declare at most `limit` bytes, and decompresses nothing yet.
+    pub(super) fn new(frame: &'a [u8], limit: usize) -> Result<Self, Error> {
+        let left = declared(frame, limit)?;
+        if window(frame, left).is_none_or(|window| window > WINDOW_MAX) {
+            return Err(bad(&format!("the zstd frame needs a window of more than {WINDOW_MAX} bytes")));
+        }
+        let decoder = read::Decoder::with_buffer(frame).map_err(|error| failed(&error))?.single_frame();
+        Ok(Reader { content: BufReader::new(decoder), line: Vec::new(), left })
+    }
+
+    /// The next line without its newline, at most `limit` bytes; `None` after the last one.
+    pub(super) fn line(&mut self, limit: usize) -> Result<Option<&[u8]>, Error> {
+        let layout = |what: &str| Error::new(Fault::ManifestLayout, what);
+        self.line.clear();
+        let most = (limit as u64).saturating_add(1);
+        let read = self.content.by_ref().take(most).read_until(b'\n', &mut self.line);
+        let read = read.map_err(|_| bad("the zstd frame is damaged"))?;
+        let differs = || bad("the zstd frame does not hold what it declares");
+        self.left = self.left.checked_sub(read).ok_or_else(differs)?;
+        match self.line.strip_suffix(b"\n") {
+            Some([]) => Err(layout("the line is empty")),
+            Some(text) => Ok(Some(text)),
+            None if self.line.len() > limit => Err(Error::new(Fault::TooLarge, format!("more than {limit} bytes"))),
+            None if self.left > 0 => Err(differs()),
+            None if self.line.is_empty() => Ok(None),
+            None => Err(layout("the last line has no newline")),
+        }
+    }
+}
+
+fn bad(what: &str) -> Error {
+    Error::new(Fault::BadZstd, what)
+}
+
+fn failed(error: &std::io::Error) -> Error {
+    Error::new(Fault::BadZstd, format!("zstd failed: {error}"))
 }
 
 #[cfg(test)]

@@ -99,9 +99,13 @@ impl House {
     }
 
     pub(crate) async fn snapshot_into(&self, store: &dyn store::Append) -> Result<Report> {
+        self.snapshot_with(&self.vault, store).await
+    }
+
+    pub(crate) async fn snapshot_with(&self, vault: &dyn vault::Read, store: &dyn store::Append) -> Result<Report> {
         self.clock.advance(Duration::from_secs(60));
         let doors = Doors {
-            vault: &self.vault,
+            vault,
             facts: None,
             store,
             reader: &self.reader().await,

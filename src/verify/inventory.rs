@@ -58,6 +58,7 @@ impl Inventory {
             Some(ArchivePath::Archive) => {}
             Some(
                 ArchivePath::Capture { vault, .. }
+                | ArchivePath::Settings { vault, .. }
                 | ArchivePath::Manifest { vault, .. }
                 | ArchivePath::Log { vault, .. },
             ) => drop(self.vaults.insert(vault)),
@@ -111,12 +112,15 @@ impl Inventory {
             .collect()
     }
 
-    /// Captures and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a log file or
-    /// manifest cannot be read, they may be its own.
+    /// Captures, settings and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a
+    /// log file or manifest cannot be read, they may be its own.
     pub(super) fn report_orphans(&self, findings: &mut Findings) {
         for (path, _) in self.files.iter().filter(|(_, file)| !file.referenced.get()) {
-            let (Some(ArchivePath::Capture { vault, .. }) | Some(ArchivePath::Manifest { vault, .. })) =
-                ArchivePath::parse(path)
+            let Some(
+                ArchivePath::Capture { vault, .. }
+                | ArchivePath::Settings { vault, .. }
+                | ArchivePath::Manifest { vault, .. },
+            ) = ArchivePath::parse(path)
             else {
                 continue;
             };

@@ -1,4 +1,5 @@
-//! Checking snapshots: every manifest that the log names, and every capture that a manifest names.
+//! Checking snapshots: every manifest that the log names, and every capture that a manifest names, of objects and of
+//! the vault's settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::format::archive::Archive;
 use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, SnapshotRef};
-use crate::format::manifest::{CaptureRef, Limits, Manifest, Status};
+use crate::format::manifest::{CaptureRef, Gap, Limits, MORE, Manifest, Status};
 use crate::format::paths::{self, ArchivePath};
 use crate::model::{Digest, StorePath, VaultUri, unhex};
 use crate::store::{self, Condition, Listed};
@@ -29,19 +30,21 @@ pub(super) async fn check(
     let mut captures: BTreeMap<StorePath, CaptureRef> = BTreeMap::new();
     let mut needed = BTreeSet::new();
     let mut newest = None;
-    let mut unread = 0;
+    let mut unread = String::new();
     for entry in entries {
         let Event::Snapshot(snapshot) = &entry.event else { continue };
         checked.snapshots += 1;
         newest = Some(snapshot);
-        unread = 0;
+        unread.clear();
         let Some(manifest) = read(store, inventory, archive, vault, snapshot, findings).await? else {
             inventory.note_blind(vault);
             continue;
         };
-        unread = manifest.header.gaps.len();
+        unread = told(&manifest.header.gaps);
         needed = BTreeSet::from([snapshot.manifest.clone(), paths::log(vault, entry.sequence)?]);
-        for reference in manifest.lines.iter().filter_map(|line| line.capture.as_ref()) {
+        // Beside a gap too: what is left of an object that could not be taken is needed most.
+        let of_objects = manifest.lines.iter().filter_map(|line| line.capture.as_ref());
+        for reference in manifest.header.settings.iter().chain(of_objects) {
             needed.insert(reference.path.clone());
             match captures.insert(reference.path.clone(), reference.clone()) {
                 None => {
@@ -60,15 +63,24 @@ pub(super) async fn check(
     match newest {
         None => findings.add(Code::NoSnapshot, vault.host(), "its log holds no snapshot"),
         Some(snapshot) if snapshot.status == Status::Partial => {
-            let detail = format!(
-                "the newest snapshot, {}, lacks {} objects, and {unread} things could not be read of the vault itself",
-                snapshot.sequence, snapshot.counts.gaps
-            );
+            let (sequence, gaps) = (snapshot.sequence, snapshot.counts.gaps);
+            let detail = format!("the newest snapshot, {sequence}, lacks {gaps} objects{unread}");
             findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
         }
         Some(_) => {}
     }
     Ok(needed)
+}
+
+/// What could not be read of the vault itself, as the end of a sentence.
+fn told(gaps: &[Gap]) -> String {
+    match gaps.split_last() {
+        None => String::new(),
+        Some((last, listed)) if last.code == MORE => {
+            format!(", and more than {} things could not be read of the vault itself", listed.len())
+        }
+        Some(_) => format!(", and {} things could not be read of the vault itself", gaps.len()),
+    }
 }
 
 /// Reads a manifest and compares it with what the log says of it.
@@ -136,7 +148,10 @@ async fn check_capture(
         return Ok(());
     };
     inventory.mark(path);
-    let ours = matches!(ArchivePath::parse(path), Some(ArchivePath::Capture { vault: owner, .. }) if owner == *vault);
+    let ours = match ArchivePath::parse(path) {
+        Some(ArchivePath::Capture { vault: owner, .. } | ArchivePath::Settings { vault: owner, .. }) => owner == *vault,
+        _ => false,
+    };
     if let Some(detail) = difference(reference, &listed) {
         findings.add(Code::CaptureMismatch, path.as_str(), detail);
     } else if !ours {

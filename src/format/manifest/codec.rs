@@ -1,10 +1,13 @@
-//! A manifest's bytes: canonical JSON Lines in one zstd frame, and the Merkle tree over the lines.
+//! A manifest's bytes: canonical JSON Lines in one zstd frame, and the Merkle tree over the lines. Both directions hold
+//! one line at a time; who wants all of them in memory has [`Manifest`].
 
-use super::check::check;
-use super::{FORMAT, Line, Manifest};
+use std::borrow::Borrow;
+
+use super::check::Checker;
+use super::{FORMAT, Header, Line, Manifest};
 use crate::format::{Error, Fault, json, zst};
 use crate::model::Digest;
-use crate::tlog::tree;
+use crate::tlog::{Frontier, tree};
 
 /// How large a manifest may be to be opened. The default is what format 1 allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,163 @@ pub struct Encoded {
     pub lines: u64,
 }
 
+/// Writes a manifest without holding its lines. `lines` is called twice, since a frame begins with the length of its
+/// content, and must give the same lines in the same order both times: make them from what they are made from, salts
+/// included.
+///
+/// Fails if the manifest breaks a rule or a limit of the format, for what cannot be read must not be written; and with
+/// [`Fault::WrongRoot`] if the lines were not the same twice.
+pub fn encode<I, L>(header: &Header, lines: impl Fn() -> I) -> Result<Encoded, Error>
+where
+    I: IntoIterator<Item = Result<L, Error>>,
+    L: Borrow<Line>,
+{
+    let limits = Limits::default();
+    let head = json::write(header).map_err(|error| error.at("line 0"))?;
+    let mut checker = Checker::new(header)?;
+    let mut measure = Measure::default();
+    measure.add(&head, &limits)?;
+    for line in lines() {
+        let line = line?;
+        checker.line(line.borrow())?;
+        measure.add(&write(line.borrow(), &measure)?, &limits)?;
+    }
+    checker.finish(header)?;
+
+    let changed = || Error::new(Fault::WrongRoot, "the lines were others when they were asked for again");
+    let mut again = Measure::default();
+    let mut writer = zst::Writer::new(measure.content)?;
+    again.add(&head, &limits)?;
+    writer.line(&head)?;
+    for line in lines() {
+        let text = write(line?.borrow(), &again)?;
+        again.add(&text, &limits)?;
+        if again.content > measure.content {
+            return Err(changed());
+        }
+        writer.line(&text)?;
+    }
+    if again != measure {
+        return Err(changed());
+    }
+    let bytes = writer.finish()?;
+    bounded(bytes.len(), limits.stored, "the file")?;
+    let (sha256, root, lines) = (Digest::of(&bytes), measure.tree.root(), measure.tree.size());
+    Ok(Encoded { bytes, sha256, root, lines })
+}
+
+fn write(line: &Line, measure: &Measure) -> Result<Vec<u8>, Error> {
+    json::write(line).map_err(|error| error.at(format!("line {}", measure.tree.size())))
+}
+
+/// The lines so far: their tree and their length.
+#[derive(Debug, Default, PartialEq)]
+struct Measure {
+    tree: Frontier,
+    content: usize,
+}
+
+impl Measure {
+    /// One more line, without its newline. Returns its leaf.
+    fn add(&mut self, text: &[u8], limits: &Limits) -> Result<Digest, Error> {
+        bounded(text.len(), limits.line, &format!("line {}", self.tree.size()))?;
+        let leaf = tree::leaf(text);
+        self.tree.push(leaf);
+        self.content = self.content.saturating_add(text.len() + 1);
+        bounded(usize::try_from(self.tree.size()).unwrap_or(usize::MAX), limits.lines, "the number of lines")?;
+        bounded(self.content, limits.content, "the content")?;
+        Ok(leaf)
+    }
+}
+
+/// A manifest that is being read, line by line: an iterator over the lines below the header.
+///
+/// Everything that can be told at a line is checked at that line; that the header counts right, and what the root is,
+/// is known from [`Decoder::finish`] only. After an error there are no more lines.
+pub struct Decoder<'a> {
+    bytes: &'a [u8],
+    content: zst::Reader<'a>,
+    limits: Limits,
+    header: Header,
+    checker: Option<Checker>,
+    measure: Measure,
+}
+
+/// What is known of a manifest once all of it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whole {
+    /// Line 0.
+    pub header: Header,
+    /// The file's digest.
+    pub sha256: Digest,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// The root of the tree over the lines, header included.
+    pub root: Digest,
+    /// How many lines, header included.
+    pub lines: u64,
+}
+
+impl<'a> Decoder<'a> {
+    /// Begins to read a file: its frame and its header.
+    pub fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+        bounded(bytes.len(), limits.stored, "the file")?;
+        let mut content = zst::Reader::new(bytes, limits.content)?;
+        let mut measure = Measure::default();
+        let text = content.line(limits.line).map_err(|error| error.at("line 0"))?;
+        let text = text.ok_or_else(|| Error::new(Fault::ManifestLayout, "no header"))?;
+        measure.add(text, limits)?;
+        let header: Header = json::read_format(text, FORMAT).map_err(|error| error.at("line 0"))?;
+        let checker = Some(Checker::new(&header)?);
+        Ok(Decoder { bytes, content, limits: *limits, header, checker, measure })
+    }
+
+    /// Line 0.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Reads what is left and checks what only the end can tell.
+    pub fn finish(mut self) -> Result<Whole, Error> {
+        while self.step()?.is_some() {}
+        let checker = self.checker.take();
+        checker.ok_or_else(|| Error::new(Fault::ManifestLayout, "a line was refused"))?.finish(&self.header)?;
+        Ok(Whole {
+            header: self.header,
+            sha256: Digest::of(self.bytes),
+            size: self.bytes.len() as u64,
+            root: self.measure.tree.root(),
+            lines: self.measure.tree.size(),
+        })
+    }
+
+    /// The next line and its leaf. An error takes the checker away: nothing after it is to be believed.
+    fn step(&mut self) -> Result<Option<(Line, Digest)>, Error> {
+        let Some(mut checker) = self.checker.take() else { return Ok(None) };
+        let number = self.measure.tree.size();
+        let place = |error: Error| error.at(format!("line {number}"));
+        let next = match self.content.line(self.limits.line).map_err(place)? {
+            Some(text) => {
+                let leaf = self.measure.add(text, &self.limits)?;
+                let line: Line = json::read(text).map_err(place)?;
+                checker.line(&line)?;
+                Some((line, leaf))
+            }
+            None => None,
+        };
+        self.checker = Some(checker);
+        Ok(next)
+    }
+}
+
+impl Iterator for Decoder<'_> {
+    type Item = Result<Line, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().map(|next| next.map(|(line, _)| line)).transpose()
+    }
+}
+
 /// A manifest as it was read, with the tree over its lines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
@@ -66,62 +226,23 @@ impl Decoded {
 }
 
 impl Manifest {
-    /// The file. Fails if the manifest breaks a rule or a limit of the format: what cannot be read must not be written.
+    /// The file: [`encode`], of lines that are in memory.
     pub fn encode(&self) -> Result<Encoded, Error> {
-        check(self)?;
-        let limits = Limits::default();
-        let mut content = Vec::new();
-        let mut leaves = Vec::with_capacity(self.lines.len() + 1);
-        let header = std::iter::once_with(|| json::write(&self.header));
-        for (number, line) in header.chain(self.lines.iter().map(json::write)).enumerate() {
-            let line = line.map_err(|error| error.at(format!("line {number}")))?;
-            bounded(line.len(), limits.line, &format!("line {number}"))?;
-            leaves.push(tree::leaf(&line));
-            content.extend_from_slice(&line);
-            content.push(b'\n');
-        }
-        bounded(leaves.len(), limits.lines, "the number of lines")?;
-        bounded(content.len(), limits.content, "the content")?;
-        let bytes = zst::compress(&content)?;
-        bounded(bytes.len(), limits.stored, "the file")?;
-        let sha256 = Digest::of(&bytes);
-        Ok(Encoded { bytes, sha256, root: tree::root(&leaves), lines: leaves.len() as u64 })
+        encode(&self.header, || self.lines.iter().map(Ok))
     }
 
-    /// Reads a file.
+    /// Reads a file into memory: [`Decoder`], and the leaves for proofs.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
-        bounded(bytes.len(), limits.stored, "the file")?;
-        let content = zst::decompress(bytes, limits.content)?;
-        let texts = split(&content, limits)?;
-        let (header, rest) = texts.split_first().ok_or_else(|| Error::new(Fault::ManifestLayout, "no header"))?;
-        let header = json::read_format(header, FORMAT).map_err(|error| error.at("line 0"))?;
-        let lines = rest
-            .iter()
-            .zip(1..)
-            .map(|(text, number)| json::read(text).map_err(|error| error.at(format!("line {number}"))))
-            .collect::<Result<Vec<Line>, Error>>()?;
-        let manifest = Manifest { header, lines };
-        check(&manifest)?;
-        let leaves: Vec<Digest> = texts.iter().map(|text| tree::leaf(text)).collect();
-        let (sha256, size, root) = (Digest::of(bytes), bytes.len() as u64, tree::root(&leaves));
-        Ok(Decoded { manifest, sha256, size, root, leaves })
-    }
-}
-
-/// The lines without their newlines, counted and measured before any is looked at.
-fn split<'a>(content: &'a [u8], limits: &Limits) -> Result<Vec<&'a [u8]>, Error> {
-    let layout = |what: String| Error::new(Fault::ManifestLayout, what);
-    let body = content.strip_suffix(b"\n").ok_or_else(|| layout("the last line has no newline".to_owned()))?;
-    let count = body.iter().filter(|byte| **byte == b'\n').count() + 1;
-    bounded(count, limits.lines, "the number of lines")?;
-    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
-    for (number, line) in lines.iter().enumerate() {
-        bounded(line.len(), limits.line, &format!("line {number}"))?;
-        if line.is_empty() {
-            return Err(layout(format!("line {number} is empty")));
+        let mut decoder = Decoder::new(bytes, limits)?;
+        // So far the tree has one leaf, and that is its root.
+        let (mut lines, mut leaves) = (Vec::new(), vec![decoder.measure.tree.root()]);
+        while let Some((line, leaf)) = decoder.step()? {
+            lines.push(line);
+            leaves.push(leaf);
         }
+        let Whole { header, sha256, size, root, .. } = decoder.finish()?;
+        Ok(Decoded { manifest: Manifest { header, lines }, sha256, size, root, leaves })
     }
-    Ok(lines)
 }
 
 fn bounded(size: usize, limit: usize, what: &str) -> Result<(), Error> {
@@ -162,10 +283,11 @@ mod tests {
             finished: time(),
             tool: "akv-archiver 0.1.0".to_owned(),
             status: if counts.gaps == 0 { Status::Complete } else { Status::Partial },
-            full_at: None,
             policy_sha256: Digest::of(b"{}"),
             counts,
             gaps: Vec::new(),
+            settings: None,
+            settings_fingerprint: None,
         };
         Manifest { header, lines }
     }
@@ -196,6 +318,7 @@ mod tests {
             current: None,
             versions_fingerprint: taken.map(|_| fingerprint),
             versions: taken.map(|_| 3),
+            compared_at: None,
             enabled: Some(true),
             expires: None,
             key_type: None,

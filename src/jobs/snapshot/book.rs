@@ -303,7 +303,13 @@ impl Book {
     }
 
     /// It was captured.
-    pub(super) fn taken(&mut self, object: &Object, swept: &Swept, capture: CaptureRef, summary: Summary) -> Result<()> {
+    pub(super) fn taken(
+        &mut self,
+        object: &Object,
+        swept: &Swept,
+        capture: CaptureRef,
+        summary: Summary,
+    ) -> Result<()> {
         let Some(record) = self.records.get_mut(object) else { return Ok(()) };
         let line = Line {
             salt: hex(&record.kept.salt),
@@ -354,7 +360,8 @@ impl Book {
 
     /// A list of live objects could not be read: what this run did not meet may still be there.
     pub(super) fn leave_open(&mut self, kind: Kind, gap: &Gap) {
-        let unmet = self.records.iter_mut().filter(|(object, record)| object.kind == kind && record.look == Look::Before);
+        let unmet =
+            self.records.iter_mut().filter(|(object, record)| object.kind == kind && record.look == Look::Before);
         for (_, record) in unmet {
             record.look = Look::Settled;
             record.kept.gap = Some(Box::new(gap.clone()));
@@ -426,11 +433,8 @@ impl Book {
 
     /// The objects that have a gap, in order, and the gap.
     pub(super) fn gaps(&self) -> Vec<(&Object, Gap)> {
-        let mut gaps: Vec<(&Object, Gap)> = self
-            .records
-            .iter()
-            .filter_map(|(object, record)| Some((object, self.state(object, record).1?)))
-            .collect();
+        let mut gaps: Vec<(&Object, Gap)> =
+            self.records.iter().filter_map(|(object, record)| Some((object, self.state(object, record).1?))).collect();
         gaps.sort_by(|a, b| a.0.cmp(b.0));
         gaps
     }

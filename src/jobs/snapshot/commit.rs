@@ -103,7 +103,8 @@ async fn secure(run: &mut Run<'_>) -> Result<()> {
     let protections = read_back(doors.store, &run.guard, run.order.worm, &written, &prefix).await?;
     let whose: BTreeMap<&StorePath, &Object> = written.iter().map(|file| &file.path).zip(&objects).collect();
     for (path, protection) in protections {
-        let object = whose.get(&path).ok_or_else(|| Error::internal(format!("{path} was read back and never written")))?;
+        let object =
+            whose.get(&path).ok_or_else(|| Error::internal(format!("{path} was read back and never written")))?;
         run.unlocked += u64::from(protection.mode == Mode::Unlocked && run.order.worm == Demand::Required);
         run.book.protected(object, protection);
     }

@@ -151,13 +151,7 @@ async fn ask_facts(doors: &Doors<'_>) -> (Option<VaultFacts>, Vec<Gap>) {
 }
 
 /// The header of a manifest that has no lines yet.
-fn blank(
-    doors: &Doors<'_>,
-    order: &Order,
-    sequence: u64,
-    started: DateTime<Utc>,
-    facts: Option<VaultFacts>,
-) -> Header {
+fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>, facts: Option<VaultFacts>) -> Header {
     Header {
         format: manifest::FORMAT.into(),
         archive_id: doors.reader.archive().archive_id,

@@ -81,7 +81,8 @@ impl Run<'_> {
         }
         if self.halted.is_none() {
             for object in self.book.orphans() {
-                let detail = "a certificate that the vault does not list owns it, and its backup cannot be asked for alone";
+                let detail =
+                    "a certificate that the vault does not list owns it, and its backup cannot be asked for alone";
                 self.book.gap(&object, Gap { code: "managed-without-certificate".into(), detail: detail.into() });
             }
         }
@@ -199,7 +200,9 @@ impl Run<'_> {
         if live < Kind::ALL.len() {
             return Ok(());
         }
-        failed.sort_by_key(|(listing, _)| Kind::ALL.iter().position(|kind| *listing == Listing::Live(*kind)).unwrap_or(9));
+        failed.sort_by_key(|(listing, _)| {
+            Kind::ALL.iter().position(|kind| *listing == Listing::Live(*kind)).unwrap_or(9)
+        });
         let (_, error) = failed.swap_remove(0);
         Err(Error::from(error).context(format!("couldn't list {}", self.doors.vault.uri())))
     }

@@ -9,13 +9,15 @@ use chrono::TimeDelta;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::*;
+use crate::ambient::{Clock, ManualClock, SeededRandom};
 use crate::archive::latest_snapshot;
 use crate::error::Kind;
+use crate::format::manifest::{Line, Manifest};
 use crate::jobs::fixture::{House, clock, object};
-use crate::model::{Mode, StorePath};
+use crate::model::{Mode, Object, StorePath};
 use crate::progress::Halt;
 use crate::store::memory::Memory;
-use crate::store::{Append, Condition, Created, Listed, Protection, Read, Worm};
+use crate::store::{Append, Condition, Created, Guard, Listed, Protection, Read, Worm};
 use crate::vault::Condition as VaultCondition;
 use crate::vault::Listing;
 use crate::vault::memory::{Call, Moment};
@@ -131,6 +133,26 @@ async fn an_object_that_cannot_be_packed_does_not_stop_the_others() {
     assert_eq!((counts(&report), codes(&report)), ([2, 1, 0, 1], vec!["unpackable"]));
 }
 
+/// A clock on which nobody's patience ends.
+#[derive(Debug)]
+struct Patient(Arc<ManualClock>);
+
+#[async_trait::async_trait]
+impl Clock for Patient {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+async fn patient(objects: &[&str]) -> Arc<House> {
+    let house = House::new(objects).await;
+    let ambient = Ambient::new(Arc::new(Patient(house.clock.clone())), Arc::new(SeededRandom::new(7)));
+    Arc::new(House { ambient, ..house })
+}
+
 /// Asks the run to stop after so many backups.
 fn stop_after(house: &Arc<House>, backups: u32, why: Halt) {
     let (inside, done) = (Arc::downgrade(house), AtomicU32::new(0));
@@ -147,10 +169,12 @@ fn stop_after(house: &Arc<House>, backups: u32, why: Halt) {
 #[tokio::test]
 async fn a_run_that_is_stopped_commits_what_it_has_and_the_next_one_takes_the_rest() {
     for why in [Halt::Signal, Halt::Deadline] {
-        let house = Arc::new(House::new(OBJECTS).await);
+        let house = patient(OBJECTS).await;
         stop_after(&house, 1, why);
         let report = house.snapshot().await.unwrap();
-        assert_eq!((counts(&report), report.status, report.interrupted), ([4, 1, 0, 3], Outcome::Partial, true));
+        let [seen, captured, reused, _] = counts(&report);
+        assert_eq!((captured, reused, report.status, report.interrupted), (1, 0, Outcome::Partial, true));
+        assert!((1..=4).contains(&seen), "what was not listed yet is not known to be there");
         assert!(codes(&report).iter().all(|code| *code == "interrupted"));
         let mut house = Arc::into_inner(house).unwrap();
         house.vault.leave_alone();
@@ -162,7 +186,7 @@ async fn a_run_that_is_stopped_commits_what_it_has_and_the_next_one_takes_the_re
 
 #[tokio::test]
 async fn a_run_that_is_stopped_keeps_what_the_archive_has_of_the_objects_it_did_not_come_to() {
-    let house = Arc::new(House::new(OBJECTS).await);
+    let house = patient(OBJECTS).await;
     house.snapshot().await.unwrap();
     ["key/k", "secret/a", "secret/b", "certificate/tls"].iter().for_each(|text| drop(house.vault.put(&object(text))));
     stop_after(&house, 1, Halt::Deadline);
@@ -172,6 +196,42 @@ async fn a_run_that_is_stopped_keeps_what_the_archive_has_of_the_objects_it_did_
     assert_eq!(waiting.len(), 3);
     assert!(waiting.iter().all(|line| line.capture.as_ref().is_some_and(|capture| capture.reused)), "{waiting:?}");
     assert_eq!(house.verify().await.findings.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::CoverageGap]);
+}
+
+/// A vault in which the backup of one object never comes to an end.
+struct Stalled<'a>(&'a House);
+
+#[async_trait::async_trait]
+impl crate::vault::Read for Stalled<'_> {
+    fn uri(&self) -> &crate::model::VaultUri {
+        self.0.vault.uri()
+    }
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<crate::vault::Page, crate::vault::Error>> {
+        self.0.vault.list(what)
+    }
+    async fn get(&self, what: crate::vault::Item) -> Result<crate::vault::Answer, crate::vault::Error> {
+        self.0.vault.get(what).await
+    }
+    async fn backup(&self, object: &Object) -> Result<crate::vault::Backup, crate::vault::Error> {
+        match object.name.as_str() {
+            "stalls" => {
+                self.0.stop.ask(Halt::Signal);
+                std::future::pending().await
+            }
+            _ => self.0.vault.backup(object).await,
+        }
+    }
+    fn traffic(&self) -> crate::vault::Traffic {
+        self.0.vault.traffic()
+    }
+}
+
+#[tokio::test]
+async fn what_stalls_does_not_hold_a_run_that_was_asked_to_stop() {
+    let mut house = House::new(&["secret/a", "secret/b", "secret/stalls"]).await;
+    house.order.in_flight = 1;
+    let report = house.snapshot_with(&Stalled(&house), &house.store).await.unwrap();
+    assert_eq!((counts(&report), codes(&report)), ([3, 2, 0, 1], vec!["interrupted"]));
 }
 
 #[tokio::test]
@@ -209,7 +269,11 @@ async fn comparing_versions_goes_on_where_a_stopped_run_left_off() {
     let mut house = House { stop: Stop::new(), ..house };
     let before = crate::vault::Read::traffic(&house.vault).requests;
     assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0]);
-    assert_eq!(crate::vault::Read::traffic(&house.vault).requests - before, 6 + 2, "the lists, and two objects' versions");
+    assert_eq!(
+        crate::vault::Read::traffic(&house.vault).requests - before,
+        6 + 2,
+        "the lists, and two objects' versions"
+    );
     assert_eq!(compared(manifest(&house).await), 3);
     house.order.effort = Effort::Take;
     assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 3, 0, 0], "all of it, changed or not");
@@ -270,7 +334,11 @@ async fn a_gap_does_not_forget_what_the_archive_has() {
     let line = manifest(&house).await.lines.remove(0);
     assert!(line.gap.is_some() && line.capture.is_some_and(|capture| capture.reused));
     house.vault.leave_alone();
-    assert_eq!(counts(&house.snapshot().await.unwrap()), [2, 1, 1, 0], "the earlier capture is not taken for the new state");
+    assert_eq!(
+        counts(&house.snapshot().await.unwrap()),
+        [2, 1, 1, 0],
+        "the earlier capture is not taken for the new state"
+    );
     assert_eq!(house.verify().await.findings, []);
 }
 

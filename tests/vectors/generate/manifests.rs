@@ -106,7 +106,6 @@ fn manifest(lines: Vec<Line>) -> Manifest {
         finished: time(4),
         tool: "akv-archiver 0.1.0".to_owned(),
         status: if counts.gaps == 0 { Status::Complete } else { Status::Partial },
-        full_at: Some(time(0)),
         policy_sha256: Digest::of(b"{}"),
         counts,
         gaps: Vec::new(),
