@@ -186,7 +186,7 @@ fn report(mut run: Run<'_>) -> Report {
     let of_vault =
         run.gaps.iter().map(|gap| ReportedGap { object: None, code: gap.code.clone(), detail: gap.detail.clone() });
     let traffic = doors.vault.traffic();
-    let Counts { seen, captured, reused, gaps, .. } = header.counts;
+    let Counts { seen, captured, reused, gaps, excluded, .. } = header.counts;
     let milliseconds = (doors.ambient.now() - run.started).num_milliseconds().max(0);
     Report {
         vault: doors.vault.uri().to_string(),
@@ -195,7 +195,8 @@ fn report(mut run: Run<'_>) -> Report {
             Status::Partial => Outcome::Partial,
         },
         sequence: run.sequences.last().copied(),
-        objects: Objects { seen, captured, reused, gaps },
+        commits: run.sequences.len() as u64,
+        objects: Objects { seen, captured, reused, gaps, excluded },
         gaps: of_vault.chain(of_objects).collect(),
         requests: traffic.requests,
         throttled: traffic.throttled,

@@ -15,6 +15,8 @@ pub struct Report {
     pub status: Outcome,
     /// The sequence number of the log entry; absent when nothing was committed.
     pub sequence: Option<u64>,
+    /// Log entries that the run made.
+    pub commits: u64,
     /// How many of what.
     pub objects: Objects,
     /// What could not be taken, by object.
@@ -27,7 +29,7 @@ pub struct Report {
     pub seconds: f64,
     /// What a person should look at, though the snapshot stands.
     pub warnings: Vec<String>,
-    /// Whether a signal cut it short.
+    /// Whether a signal or the deadline cut it short.
     pub interrupted: bool,
     /// Why it failed, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +43,7 @@ impl Report {
             vault: vault.to_owned(),
             status: Outcome::Failed,
             sequence: None,
+            commits: 0,
             objects: Objects::default(),
             gaps: Vec::new(),
             requests: 0,
@@ -74,8 +77,10 @@ pub struct Objects {
     pub captured: u64,
     /// Unchanged.
     pub reused: u64,
-    /// Without a capture.
+    /// Without a capture of their present state.
     pub gaps: u64,
+    /// Left out by the policy; not among those seen.
+    pub excluded: u64,
 }
 
 /// A gap and whose it is.

@@ -27,7 +27,7 @@ const OBJECTS: &[&str] = &["key/k", "secret/a", "secret/b", "certificate/tls"];
 
 /// The counts of a report, checked to add up.
 fn counts(report: &Report) -> [u64; 4] {
-    let Objects { seen, captured, reused, gaps } = report.objects;
+    let Objects { seen, captured, reused, gaps, .. } = report.objects;
     assert_eq!(seen, captured + reused + gaps, "{report:?}");
     assert_eq!(report.gaps.iter().filter(|gap| gap.object.is_some()).count() as u64, gaps, "{report:?}");
     [seen, captured, reused, gaps]
