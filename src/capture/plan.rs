@@ -174,6 +174,8 @@ mod tests {
                 policy_sha256: Digest::of(b""),
                 counts: Counts::default(),
                 gaps: Vec::new(),
+                settings: None,
+                settings_fingerprint: None,
             },
         }
     }

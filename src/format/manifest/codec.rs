@@ -287,6 +287,8 @@ mod tests {
             policy_sha256: Digest::of(b"{}"),
             counts,
             gaps: Vec::new(),
+            settings: None,
+            settings_fingerprint: None,
         };
         Manifest { header, lines }
     }
