@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::table::table;
+use crate::format::manifest::State;
 use crate::jobs::doctor::{Check, Verdict};
 use crate::jobs::history::{History, Listed, Snapshot};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
@@ -151,9 +152,11 @@ pub(crate) fn objects(listed: &[Listed]) -> String {
     let rows: Vec<[String; 6]> = listed
         .iter()
         .map(|l| {
-            let state = match &l.gap {
-                Some(gap) => format!("gap: {gap}"),
-                None => format!("{:?}", l.state).to_lowercase(),
+            let state = match (&l.gap, l.captured_at, l.state) {
+                (Some(gap), None, _) => format!("gap: {gap}"),
+                (Some(gap), Some(_), _) => format!("gap: {gap}; has an earlier capture"),
+                (None, _, State::Excluded) => "left out by the policy".to_owned(),
+                (None, _, state) => format!("{state:?}").to_lowercase(),
             };
             [
                 l.vault.clone(),
@@ -185,6 +188,9 @@ pub(crate) fn history(history: &History) -> String {
         .collect();
     let mut text = format!("{} in {}:\n", history.object, history.vault);
     text.push_str(&table(["snapshot", "captured (UTC)", "versions", "newest version", "protected"], &rows));
+    if history.excluded {
+        text.push_str("the archive's policy leaves it out: the newest snapshot did not read it\n");
+    }
     for sequence in &history.unreadable {
         text.push_str(&format!("snapshot {sequence} cannot be read; `akv-archiver verify` tells why\n"));
     }

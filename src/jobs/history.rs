@@ -1,12 +1,14 @@
 //! What the archive holds: snapshots, the objects of the newest one, the captures of one object over time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::archive::{Entries, Reader, latest_snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::{Entry, Event, SnapshotRef};
-use crate::format::manifest::{CaptureRef, Line, Manifest, State, Status};
+use crate::format::manifest::{CaptureRef, Header, Line, State, Status};
 use crate::model::{Mode, Object, VaultUri};
 
 /// A committed snapshot, for a list.
@@ -26,8 +28,10 @@ pub struct Snapshot {
     pub captured: u64,
     /// Reused.
     pub reused: u64,
-    /// Without a capture.
+    /// Not taken, whether or not an earlier capture is left.
     pub gaps: u64,
+    /// Left out by the policy; not among those seen.
+    pub excluded: u64,
 }
 
 /// An object in the newest snapshot of its vault.
@@ -37,7 +41,7 @@ pub struct Listed {
     pub vault: String,
     /// `KIND/NAME`.
     pub object: String,
-    /// `live`, `managed` or `deleted`.
+    /// `live`, `managed`, `deleted` or `excluded`.
     pub state: State,
     /// How many versions its capture holds.
     pub versions: Option<u64>,
@@ -47,7 +51,7 @@ pub struct Listed {
     pub protection: Option<Mode>,
     /// Until when.
     pub protected_until: Option<DateTime<Utc>>,
-    /// The code of its gap, where it has no capture.
+    /// The code of its gap, where that snapshot could not take it. Beside it, the capture is an earlier one.
     pub gap: Option<String>,
 }
 
@@ -97,27 +101,29 @@ pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snap
             captured: snapshot.counts.captured,
             reused: snapshot.counts.reused,
             gaps: snapshot.counts.gaps,
+            excluded: snapshot.counts.excluded,
         })
         .collect())
 }
 
 /// The objects of the newest snapshot of `vault`.
 pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Listed>> {
-    let (_, manifest) = newest(reader, vault).await?;
-    let listed = manifest
-        .lines
-        .into_iter()
-        .map(|line| Listed {
+    let snapshot = newest(reader, vault).await?;
+    let mut listed = Vec::new();
+    let each = |_: &Header, line: Line| {
+        listed.push(Listed {
             vault: vault.host().to_owned(),
-            object: Object::new(line.kind, line.name.clone()).to_string(),
+            object: line.object().to_string(),
             state: line.state,
             versions: line.versions,
             captured_at: line.capture.as_ref().map(|capture| capture.captured_at),
             protection: line.capture.as_ref().map(|capture| capture.mode),
             protected_until: line.capture.as_ref().and_then(|capture| capture.protected_until),
             gap: line.gap.map(|gap| gap.code),
-        })
-        .collect();
+        });
+        Ok(())
+    };
+    reader.manifest_lines(&snapshot, each).await?;
     Ok(listed)
 }
 
@@ -130,6 +136,8 @@ pub struct History {
     pub object: String,
     /// Its captures, the newest first.
     pub captures: Vec<Capture>,
+    /// Whether the archive's policy left it out of the newest snapshot.
+    pub excluded: bool,
     /// Snapshots whose manifest is damaged or gone, so that what they had is not known.
     pub unreadable: Vec<u64>,
 }
@@ -139,17 +147,21 @@ pub struct History {
 pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) -> Result<History> {
     let entries = entries(reader, vault).await?;
     let mut captures: Vec<Capture> = Vec::new();
-    let mut unreadable = Vec::new();
+    let (mut excluded, mut unreadable) = (None, Vec::new());
+    let wanted = BTreeSet::from([object]);
     for snapshot in refs(&entries) {
-        let manifest = match reader.manifest(snapshot).await {
-            Ok(manifest) => manifest,
+        let (_, lines) = match lines_of(reader, snapshot, &wanted).await {
+            Ok(found) => found,
             Err(error) if error.kind() == Kind::Tampered => {
                 unreadable.push(snapshot.sequence);
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let Some((line, reference)) = capture_of(&manifest, object) else { continue };
+        let line = lines.get(object);
+        let left_out = line.is_some_and(|line| line.state == State::Excluded);
+        excluded.get_or_insert(left_out);
+        let Some((line, reference)) = line.and_then(|line| Some((line, line.capture.as_ref()?))) else { continue };
         // Older snapshots come later, so what is left is the first that refers to it. Not only neighbours are alike:
         // of two runs that overlap, the second may reuse what the first took anew.
         match captures.iter_mut().find(|capture| capture.path == reference.path.as_str()) {
@@ -166,9 +178,13 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
         }
     }
     captures.sort_by_key(|capture| std::cmp::Reverse(capture.captured_at));
+    let excluded = excluded.unwrap_or(false);
     match captures.is_empty() && unreadable.is_empty() {
-        true => Err(unknown(vault, object)),
-        false => Ok(History { vault: vault.host().to_owned(), object: object.to_string(), captures, unreadable }),
+        true => Err(unknown(vault, object, excluded)),
+        false => {
+            let (vault, object) = (vault.host().to_owned(), object.to_string());
+            Ok(History { vault, object, captures, excluded, unreadable })
+        }
     }
 }
 
@@ -183,11 +199,14 @@ pub struct Found {
 }
 
 /// What a search found: one result per object, in order, and what a person should know of it.
+#[derive(Default)]
 pub struct Search {
     /// What was found.
     pub found: Vec<Option<Found>>,
-    /// Damage that the search went around.
+    /// Damage that the search went around, and captures that are older than the snapshot which names them.
     pub notes: Vec<String>,
+    /// Objects that a snapshot left out by its policy, of those that were looked at.
+    excluded: BTreeSet<Object>,
 }
 
 impl Search {
@@ -195,12 +214,53 @@ impl Search {
     pub fn missing(&self, objects: &[Object]) -> Vec<Object> {
         objects.iter().zip(&self.found).filter(|(_, found)| found.is_none()).map(|(object, _)| object.clone()).collect()
     }
+
+    /// What was found; every object must have been.
+    pub fn all(self, vault: &VaultUri, objects: &[Object]) -> Result<Vec<Found>> {
+        let each = objects.iter().zip(self.found);
+        each.map(|(object, found)| found.ok_or_else(|| unknown(vault, object, self.excluded.contains(object))))
+            .collect()
+    }
+
+    /// Looks up in one snapshot what is still looked for.
+    async fn look(&mut self, reader: &Reader<'_>, snapshot: &SnapshotRef, objects: &[Object]) -> Result<()> {
+        let open = objects.iter().zip(&self.found).filter(|(_, found)| found.is_none());
+        let wanted: BTreeSet<&Object> = open.map(|(object, _)| object).collect();
+        let (header, lines) = lines_of(reader, snapshot, &wanted).await?;
+        let mut stale = Vec::new();
+        for (object, slot) in objects.iter().zip(&mut self.found).filter(|(_, slot)| slot.is_none()) {
+            let Some(line) = lines.get(object) else { continue };
+            if line.state == State::Excluded {
+                self.excluded.insert(object.clone());
+            }
+            let Some(capture) = line.capture.clone() else { continue };
+            if let Some(gap) = &line.gap {
+                let at = capture.captured_at.format("%Y-%m-%d %H:%M");
+                stale.push(format!("{object} ({}; captured {at})", gap.code));
+            }
+            *slot = Some(Found { snapshot: snapshot.sequence, capture, facts: header.facts.clone() });
+        }
+        if !stale.is_empty() {
+            let what = format!("snapshot {} could not take, and names earlier captures of", snapshot.sequence);
+            self.notes.push(format!("{what} {}", some_of(&stale)));
+        }
+        Ok(())
+    }
+}
+
+/// A list for a sentence, cut where nobody would read on.
+pub(super) fn some_of<T: ToString>(items: &[T]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// The newest capture of each object, or that of snapshot `at`; every object must have one.
 pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
-    let search = search(reader, vault, objects, at).await?;
-    objects.iter().zip(search.found).map(|(object, found)| found.ok_or_else(|| unknown(vault, object))).collect()
+    search(reader, vault, objects, at).await?.all(vault, objects)
 }
 
 /// Looks for the newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer
@@ -210,14 +270,17 @@ pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at:
 /// around and told: whoever needs a key back must not be stopped by a file that has nothing to do with it. What is used
 /// is signed all the same.
 pub async fn search(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Search> {
-    let mut search = Search { found: objects.iter().map(|_| None).collect(), notes: Vec::new() };
+    let mut search = Search { found: objects.iter().map(|_| None).collect(), ..Search::default() };
     if at.is_none() {
-        match newest(reader, vault).await {
-            Ok((snapshot, manifest)) => fill(&mut search.found, objects, snapshot.sequence, &manifest),
+        let looked = match newest(reader, vault).await {
+            Ok(snapshot) => search.look(reader, &snapshot, objects).await,
+            Err(error) => Err(error),
+        };
+        match looked {
             Err(error) if error.kind() == Kind::Tampered => {
                 search.notes.push(format!("the newest snapshot does not hold, and older ones were used: {error}"));
             }
-            Err(error) => return Err(error),
+            other => other?,
         }
     }
     if search.found.iter().any(Option::is_none) {
@@ -226,41 +289,41 @@ pub async fn search(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], a
             return Err(no_log(vault));
         }
         if !damaged.is_empty() {
-            let numbers: Vec<String> = damaged.iter().map(u64::to_string).collect();
-            search.notes.push(format!("log entries {} do not hold, and were passed over", numbers.join(", ")));
+            search.notes.push(format!("log entries {} do not hold, and were passed over", some_of(&damaged)));
         }
         for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
             if search.found.iter().all(Option::is_some) {
                 break;
             }
-            match reader.manifest(snapshot).await {
-                Ok(manifest) => fill(&mut search.found, objects, snapshot.sequence, &manifest),
+            match search.look(reader, snapshot, objects).await {
                 Err(error) if error.kind() == Kind::Tampered && at.is_none() => {
                     let note = format!("snapshot {} does not hold, and others were used: {error}", snapshot.sequence);
                     search.notes.push(note);
                 }
-                Err(error) => return Err(error),
+                other => other?,
             }
         }
+    }
+    let found = objects.iter().zip(&search.found).filter(|(_, found)| found.is_some());
+    let left_out: Vec<&Object> = found.map(|(object, _)| object).filter(|o| search.excluded.contains(o)).collect();
+    if !left_out.is_empty() {
+        let note = format!("the archive's policy leaves out, and only earlier snapshots have: {}", some_of(&left_out));
+        search.notes.push(note);
     }
     search.notes.dedup();
     Ok(search)
 }
 
-/// Notes what a manifest has of the objects that are still looked for.
-fn fill(found: &mut [Option<Found>], objects: &[Object], snapshot: u64, manifest: &Manifest) {
-    for (object, slot) in objects.iter().zip(found).filter(|(_, slot)| slot.is_none()) {
-        *slot = capture_of(manifest, object).map(|(_, capture)| Found {
-            snapshot,
-            capture: capture.clone(),
-            facts: manifest.header.facts.clone(),
-        });
-    }
+/// The objects of a snapshot.
+pub struct Population {
+    /// The live ones: those that it could not take too, since an earlier snapshot may have.
+    pub live: Vec<Object>,
+    /// Those that the archive's policy left out.
+    pub excluded: Vec<Object>,
 }
 
-/// Every live object of the newest snapshot, or of snapshot `at`: those that it could not take too, since an earlier
-/// snapshot may have. What was deleted by then is not among them.
-pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Vec<Object>> {
+/// The objects of the newest snapshot, or of snapshot `at`. What was deleted by then is not among them.
+pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Population> {
     let entries = entries(reader, vault).await?;
     let snapshot = refs(&entries).find(|snapshot| at.is_none_or(|at| snapshot.sequence == at));
     let Some(snapshot) = snapshot else {
@@ -268,20 +331,40 @@ pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>)
         return Err(Error::new(Kind::NotFound, format!("the archive holds no {which} of {}", vault.host()))
             .hint("`akv-archiver list --snapshots` shows what there is"));
     };
-    let manifest = reader.manifest(snapshot).await?;
-    Ok(manifest
-        .lines
-        .iter()
-        .filter(|line| line.state == State::Live)
-        .map(|line| Object::new(line.kind, line.name.clone()))
-        .collect())
+    let mut population = Population { live: Vec::new(), excluded: Vec::new() };
+    let each = |_: &Header, line: Line| {
+        match line.state {
+            State::Live => population.live.push(line.object()),
+            State::Excluded => population.excluded.push(line.object()),
+            State::Managed | State::Deleted => {}
+        }
+        Ok(())
+    };
+    reader.manifest_lines(snapshot, each).await?;
+    Ok(population)
 }
 
-async fn newest(reader: &Reader<'_>, vault: &VaultUri) -> Result<(SnapshotRef, Manifest)> {
+/// What a snapshot says of some objects. Of an object's lines as live and as deleted, the one with a capture.
+async fn lines_of(
+    reader: &Reader<'_>,
+    snapshot: &SnapshotRef,
+    wanted: &BTreeSet<&Object>,
+) -> Result<(Header, BTreeMap<Object, Line>)> {
+    let mut lines: BTreeMap<Object, Line> = BTreeMap::new();
+    let each = |_: &Header, line: Line| {
+        let object = line.object();
+        if wanted.contains(&object) && lines.get(&object).is_none_or(|known| known.capture.is_none()) {
+            lines.insert(object, line);
+        }
+        Ok(())
+    };
+    let header = reader.manifest_lines(snapshot, each).await?;
+    Ok((header, lines))
+}
+
+async fn newest(reader: &Reader<'_>, vault: &VaultUri) -> Result<SnapshotRef> {
     let head = reader.head(vault).await?;
-    let snapshot = head.as_ref().and_then(latest_snapshot).ok_or_else(|| no_log(vault))?.clone();
-    let manifest = reader.manifest(&snapshot).await?;
-    Ok((snapshot, manifest))
+    head.as_ref().and_then(latest_snapshot).cloned().ok_or_else(|| no_log(vault))
 }
 
 async fn entries(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Entry>> {
@@ -301,25 +384,21 @@ fn refs(entries: &[Entry]) -> impl Iterator<Item = &SnapshotRef> {
     })
 }
 
-fn capture_of<'m>(manifest: &'m Manifest, object: &Object) -> Option<(&'m Line, &'m CaptureRef)> {
-    let line = manifest
-        .lines
-        .iter()
-        .find(|line| line.kind == object.kind && line.name == object.name && line.capture.is_some())?;
-    Some((line, line.capture.as_ref()?))
-}
-
 fn no_log(vault: &VaultUri) -> Error {
     let vault = vault.host();
     Error::new(Kind::NotFound, format!("the archive holds nothing of {vault}"))
         .hint("`akv-archiver list --snapshots` shows what there is")
 }
 
-/// There is no capture of an object.
-pub(super) fn unknown(vault: &VaultUri, object: &Object) -> Error {
-    let vault = vault.host();
-    Error::new(Kind::NotFound, format!("the archive holds no capture of {object} from {vault}"))
-        .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate")
+/// There is no capture of an object; perhaps because the policy leaves it out.
+fn unknown(vault: &VaultUri, object: &Object, excluded: bool) -> Error {
+    let message = format!("the archive holds no capture of {object} from {}", vault.host());
+    match excluded {
+        true => Error::new(Kind::NotFound, format!("{message}: its policy leaves the object out"))
+            .hint("what a policy leaves out was never read from the vault; change the policy and take a snapshot"),
+        false => Error::new(Kind::NotFound, message)
+            .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate"),
+    }
 }
 
 #[cfg(test)]
@@ -449,9 +528,9 @@ mod tests {
             [(3, 0, 2), (2, 1, 2), (1, 3, 0)]
         );
         let kept = all_objects(&reader, vault, None).await.unwrap();
-        assert_eq!(kept, [object("certificate/tls"), object("secret/a")]);
-        assert_eq!(all_objects(&reader, vault, Some(1)).await.unwrap().len(), 3);
-        assert_eq!(all_objects(&reader, vault, Some(9)).await.unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(kept.live, [object("certificate/tls"), object("secret/a")]);
+        assert_eq!(all_objects(&reader, vault, Some(1)).await.unwrap().live.len(), 3);
+        assert_eq!(all_objects(&reader, vault, Some(9)).await.err().unwrap().kind(), Kind::NotFound);
     }
 
     #[tokio::test]

@@ -44,24 +44,26 @@ pub struct Eyes<'a> {
 /// the snapshot has.
 pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> Result<Plan> {
     let all = objects.is_empty();
-    let mut objects = match objects {
-        [] => history::all_objects(eyes.reader, &eyes.source, at).await?,
-        some => some.to_vec(),
+    let (mut objects, excluded) = match objects {
+        [] => {
+            let history::Population { live, excluded } = history::all_objects(eyes.reader, &eyes.source, at).await?;
+            (live, excluded)
+        }
+        some => (some.to_vec(), Vec::new()),
     };
     objects.sort();
     objects.dedup();
-    let search = history::search(eyes.reader, &eyes.source, &objects, at).await?;
+    let mut search = history::search(eyes.reader, &eyes.source, &objects, at).await?;
     let missing: Vec<Object> = search.missing(&objects);
-    let notes = search.notes;
+    let mut notes = std::mem::take(&mut search.notes);
+    if !excluded.is_empty() {
+        let names = history::some_of(&excluded);
+        notes.push(format!("the archive's policy leaves out, and this plan too unless they are asked for by name: {names}"));
+    }
     // What was asked for by name must be there; of all that there is, what has no capture anywhere is told.
     let found = match all {
         true => search.found.into_iter().flatten().collect(),
-        false => search
-            .found
-            .into_iter()
-            .zip(&objects)
-            .map(|(found, object)| found.ok_or_else(|| history::unknown(&eyes.source, object)))
-            .collect::<Result<Vec<_>>>()?,
+        false => search.all(&eyes.source, &objects)?,
     };
     objects.retain(|object| !missing.contains(object));
     let source_facts = found.first().and_then(|found| found.facts.clone());

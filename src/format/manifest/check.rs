@@ -9,6 +9,11 @@ use crate::format::{Error, Fault};
 use crate::model::{Kind, Name, Object, VaultUri, unhex};
 
 impl Line {
+    /// The object.
+    pub fn object(&self) -> Object {
+        Object::new(self.kind, self.name.clone())
+    }
+
     /// The key by which lines ascend: kind, name whatever its case, deleted last.
     pub fn order(&self) -> (Kind, &Name, bool) {
         (self.kind, &self.name, self.state == State::Deleted)
@@ -159,7 +164,7 @@ fn check_capture(line: &Line, reference: &CaptureRef, vault: &VaultUri) -> Resul
     // A deleted object's list item is another than that by which it was captured.
     let by_item = line.state != State::Live || fingerprint12 == line.fingerprint.short();
     let by_time = captured_at.timestamp() == reference.captured_at.timestamp();
-    let ours = of == *vault && object == Object::new(line.kind, line.name.clone());
+    let ours = of == *vault && object == line.object();
     (ours && by_time && by_item).then_some(()).ok_or_else(|| wrong_path(reference))
 }
 

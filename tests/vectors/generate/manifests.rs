@@ -10,7 +10,7 @@ use akv_archiver::model::{
 use super::{Subject, Vector, replace, time, vault};
 
 pub(super) fn all() -> Vec<Vector> {
-    [accepted(), frames(), layout(), order(), lines()].concat()
+    [accepted(), frames(), layout(), header(), order(), lines()].concat()
 }
 
 /// The header and a line as the specification shows them.
@@ -46,6 +46,7 @@ fn live(kind: Kind, name: &str) -> Line {
         current: Some("585696e25b1742c28337ed0ff1e85ee1".to_owned()),
         versions_fingerprint: Some(sealed),
         versions: Some(3),
+        compared_at: None,
         enabled: Some(true),
         expires: None,
         key_type: (kind == Kind::Key).then(|| "RSA-HSM".to_owned()),
@@ -74,9 +75,17 @@ fn reused(mut line: Line) -> Line {
     line
 }
 
+fn denied() -> Option<Gap> {
+    Some(Gap { code: "denied".to_owned(), detail: "secrets/backup/action is missing".to_owned() })
+}
+
 fn gap(line: Line) -> Line {
-    let gap = Gap { code: "denied".to_owned(), detail: "secrets/backup/action is missing".to_owned() };
-    Line { capture: None, gap: Some(gap), versions: None, versions_fingerprint: None, ..line }
+    Line { capture: None, gap: denied(), versions: None, versions_fingerprint: None, ..line }
+}
+
+/// The line of an earlier snapshot, and a gap.
+fn gap_after(line: Line) -> Line {
+    Line { gap: denied(), ..reused(line) }
 }
 
 fn state(line: Line, state: State) -> Line {
@@ -109,8 +118,24 @@ fn manifest(lines: Vec<Line>) -> Manifest {
         policy_sha256: Digest::of(b"{}"),
         counts,
         gaps: Vec::new(),
+        settings: None,
+        settings_fingerprint: None,
     };
     Manifest { header, lines }
+}
+
+/// No objects, but the settings of the vault, changed.
+fn settings(change: fn(&mut Header, &mut CaptureRef)) -> Vec<u8> {
+    let content = Digest::of(b"settings");
+    let mut manifest = manifest(Vec::new());
+    let mut reference = live(Kind::Key, "a").capture.unwrap();
+    reference.path = paths::settings(&vault(), time(1), &content).unwrap();
+    reference.kid = None;
+    manifest.header.settings_fingerprint = Some(content);
+    manifest.header.settings = Some(reference.clone());
+    change(&mut manifest.header, &mut reference);
+    manifest.header.settings = manifest.header.settings.map(|_| reference);
+    frame(&text(&manifest))
 }
 
 /// A certificate with its key and secret, a key, and a deleted secret.
@@ -154,6 +179,33 @@ fn accepted() -> Vec<Vector> {
         make("cut-short", "ok", "partial without a gap: a run that was stopped", frame(&text(&cut_short))),
         make("no-facts", "ok", "the management plane would not tell of the vault", frame(&text(&no_facts))),
         from("no-objects", "ok", "an empty vault", Vec::new()),
+        make("settings", "ok", "the settings of the vault were taken", settings(|_, _| {})),
+        make("settings-reused", "ok", "the settings are those of an earlier run", settings(|_, it| it.reused = true)),
+        make("more-gaps", "ok", "more gaps of the vault than the header has room for", frame(&text(&many_gaps()))),
+        make("largest-window", "ok", "a frame that needs a window of 8 MiB", windowed(23)),
+        from(
+            "gap-after-capture",
+            "ok",
+            "partial: one object could not be taken, and an earlier capture is left",
+            vec![live(Kind::Key, "a"), gap_after(live(Kind::Secret, "b"))],
+        ),
+        from(
+            "excluded",
+            "ok",
+            "complete, though the policy leaves a certificate and its parts out",
+            vec![
+                state(live(Kind::Certificate, "a"), State::Excluded),
+                state(live(Kind::Key, "a"), State::Excluded),
+                live(Kind::Key, "b"),
+                state(live(Kind::Secret, "a"), State::Excluded),
+            ],
+        ),
+        from(
+            "excluded-and-deleted",
+            "ok",
+            "left out while it lived, and seen as deleted",
+            vec![state(live(Kind::Key, "a"), State::Excluded), last.clone()],
+        ),
         from(
             "gap",
             "ok",
@@ -173,6 +225,23 @@ fn accepted() -> Vec<Vector> {
             vec![Line { capture: reused(live(Kind::Key, "a")).capture, ..last }],
         ),
     ]
+}
+
+fn many_gaps() -> Manifest {
+    let gap = |n| Gap { code: "malformed-item".to_owned(), detail: format!("item {n} of the live keys has no id") };
+    let mut manifest = manifest(Vec::new());
+    manifest.header.status = Status::Partial;
+    manifest.header.gaps = Header::cap_gaps((0..120).map(gap).collect());
+    manifest
+}
+
+/// A good manifest in a frame that needs a window of 2^`log` bytes: instead of a single segment, whose window is the
+/// content, a window descriptor (RFC 8878 section 3.1.1.1).
+fn windowed(log: u8) -> Vec<u8> {
+    const SINGLE_SEGMENT: u8 = 0x20;
+    let whole = frame(&text(&good()));
+    assert_eq!(whole[4], 1 << 6 | SINGLE_SEGMENT, "its length has two bytes in either form");
+    [&whole[..4], &[whole[4] & !SINGLE_SEGMENT, (log - 10) << 3], &whole[5..]].concat()
 }
 
 fn frames() -> Vec<Vector> {
@@ -196,6 +265,13 @@ fn frames() -> Vec<Vector> {
             "bad-zstd",
             "a frame of unknown length, as from a pipe",
             zstd::stream::encode_all(good.as_bytes(), 3).unwrap(),
+        ),
+        make("wide-window", "bad-zstd", "a frame that needs a window of 16 MiB", windowed(24)),
+        make(
+            "skippable-frame",
+            "bad-zstd",
+            "a frame that says to skip it",
+            [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0][..], b"x"].concat(),
         ),
         make("declares-too-much", "too-large", "a frame that promises a tebibyte", bomb),
     ]
@@ -283,6 +359,60 @@ fn order() -> Vec<Vector> {
             "an object is live or managed",
             vec![live(Kind::Certificate, "a"), a(), state(a(), State::Managed)],
         ),
+        from(
+            "live-and-excluded",
+            "duplicate-object",
+            "an object is taken or left out",
+            vec![a(), state(a(), State::Excluded)],
+        ),
+    ]
+}
+
+fn header() -> Vec<Vector> {
+    vec![
+        make(
+            "settings-without-fingerprint",
+            "bad-line",
+            "a capture of settings that nothing can be compared with",
+            settings(|header, _| header.settings_fingerprint = None),
+        ),
+        make(
+            "fingerprint-without-settings",
+            "bad-line",
+            "settings that are nowhere",
+            settings(|header, _| header.settings = None),
+        ),
+        make(
+            "settings-with-kid",
+            "bad-line",
+            "Azure wraps no settings",
+            settings(|_, it| it.kid = Some("57117840-50cb-4f22-8b2e-c5b7e5d088be".to_owned())),
+        ),
+        make("settings-md5-short", "bad-line", "15 bytes", settings(|_, it| it.md5 = "0".repeat(30))),
+        make(
+            "settings-of-other-content",
+            "bad-path",
+            "a path that names another fingerprint",
+            settings(|header, _| header.settings_fingerprint = Some(Digest::of(b"others"))),
+        ),
+        make(
+            "settings-of-other-time",
+            "bad-path",
+            "a path that names another time",
+            settings(|_, it| it.captured_at = time(2)),
+        ),
+        make(
+            "settings-of-other-vault",
+            "bad-path",
+            "settings below another vault",
+            settings(|_, it| it.path = StorePath::parse(&it.path.as_str().replace("prod", "other")).unwrap()),
+        ),
+        make(
+            "settings-of-an-object",
+            "bad-path",
+            "the capture of a key",
+            settings(|_, it| it.path = path(Kind::Key, "a")),
+        ),
     ]
 }
 
@@ -308,7 +438,42 @@ fn lines() -> Vec<Vector> {
             "silence about a live object",
             vec![Line { capture: None, gap: None, ..key() }],
         ),
-        from("capture-and-gap", "bad-line", "both", vec![Line { gap: gap(key()).gap, ..key() }]),
+        from(
+            "fresh-capture-and-gap",
+            "bad-line",
+            "taken and not taken: beside a gap there is an earlier capture only",
+            vec![Line { gap: denied(), ..key() }],
+        ),
+        from(
+            "excluded-with-capture",
+            "bad-line",
+            "left out, and taken",
+            vec![Line { state: State::Excluded, ..key() }],
+        ),
+        from(
+            "excluded-with-earlier-capture",
+            "bad-line",
+            "what is left out keeps nothing",
+            vec![Line { state: State::Excluded, ..reused(key()) }],
+        ),
+        from(
+            "excluded-with-gap",
+            "bad-line",
+            "nothing was to be taken",
+            vec![Line { gap: denied(), ..state(key(), State::Excluded) }],
+        ),
+        from(
+            "excluded-with-purge-time",
+            "bad-line",
+            "what is left out is not purged",
+            vec![Line { purge_at: Some(time(0)), ..state(key(), State::Excluded) }],
+        ),
+        from(
+            "managed-by-excluded-certificate",
+            "bad-line",
+            "a certificate that is left out covers nothing",
+            vec![state(live(Kind::Certificate, "a"), State::Excluded), state(key(), State::Managed)],
+        ),
         from(
             "managed-with-capture",
             "bad-line",
@@ -319,7 +484,7 @@ fn lines() -> Vec<Vector> {
             "managed-with-gap",
             "bad-line",
             "its certificate's line has the gap",
-            vec![live(Kind::Certificate, "a"), Line { gap: gap(key()).gap, ..state(key(), State::Managed) }],
+            vec![live(Kind::Certificate, "a"), Line { gap: denied(), ..state(key(), State::Managed) }],
         ),
         from(
             "managed-certificate",
@@ -338,7 +503,7 @@ fn lines() -> Vec<Vector> {
             "deleted-with-gap",
             "bad-line",
             "nothing was to be taken",
-            vec![Line { gap: gap(key()).gap, ..state(key(), State::Deleted) }],
+            vec![Line { gap: denied(), ..state(key(), State::Deleted) }],
         ),
         from(
             "deleted-with-fresh-capture",
@@ -370,6 +535,12 @@ fn lines() -> Vec<Vector> {
             "bad-path",
             "the capture of a secret",
             capture(|c| c.path = path(Kind::Secret, "a")),
+        ),
+        from(
+            "path-of-other-item",
+            "bad-path",
+            "the fingerprint of another list item",
+            vec![Line { fingerprint: Digest::of(b"other"), ..key() }],
         ),
         from("path-of-other-time", "bad-path", "a path that names another time", capture(|c| c.captured_at = time(2))),
         from(
