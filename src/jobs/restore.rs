@@ -246,7 +246,7 @@ mod tests {
         let plan = house.plan(&[]).await.unwrap();
         let found: Vec<(String, u64)> =
             plan.steps.iter().map(|step| (step.object.to_string(), step.snapshot)).collect();
-        assert_eq!(found, [("secret/a".to_owned(), 1), ("secret/b".to_owned(), 2), ("secret/c".to_owned(), 2)]);
+        assert_eq!(found, [("secret/a".to_owned(), 2), ("secret/b".to_owned(), 2), ("secret/c".to_owned(), 2)]);
         assert_eq!(plan.missing, ["secret/d"], "nothing has it, and that is told");
     }
 
