@@ -81,6 +81,7 @@ async fn read(vault: &dyn vault::Read, listing: Listing, sweep: &mut Sweep) -> R
         Listing::Live(kind) => (*kind, true),
         Listing::Deleted(kind) => (*kind, false),
         Listing::Versions(object) => (object.kind, true),
+        Listing::Issuers => (Kind::Certificate, true),
     };
     let mut pages = vault.list(listing);
     while let Some(page) = pages.next().await {
