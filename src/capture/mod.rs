@@ -3,8 +3,10 @@
 
 mod fetch;
 mod plan;
+mod settings;
 mod sweep;
 
 pub use fetch::{Fetched, fetch, versions_fingerprint};
 pub use plan::{Plan, Policy, Task, plan};
+pub use settings::{Settled, settings};
 pub use sweep::{Sweep, Swept, sweep};

@@ -169,7 +169,7 @@ mod tests {
     async fn a_vault_is_described_in_three_reads_and_in_the_services_own_words() {
         let roles = r#"{"value":[{"id":"/r/1", "properties":{"principalId":"p"}}]}"#;
         let more = r#"{"value":[{"id":"/r/2"}],"nextLink":"https://management.azure.com/next?$skiptoken=1"}"#;
-        let stage = Stage::new([answer(200, resource()), answer(200, more), answer(200, r#"{"value":[]}"#), answer(200, roles)]);
+        let stage = Stage::new([answer(200, resource()), answer(200, more), answer(200, roles), answer(200, r#"{"value":[]}"#)]);
         let told = described(&stage).await;
         assert_eq!(told.resource.unwrap().get(), resource());
         assert_eq!(told.facts.unwrap().sku, "standard");
@@ -179,7 +179,7 @@ mod tests {
         let urls: Vec<String> = stage.fake.log().into_iter().map(|sent| sent.url).collect();
         assert!(urls[1].contains("/vaults/prod/providers/Microsoft.Authorization/roleAssignments?"), "{urls:?}");
         assert!(urls[1].contains("%24filter=atScope%28%29"), "{urls:?}");
-        assert!(urls[2].ends_with("/diagnosticSettings?api-version=2021-05-01-preview"), "{urls:?}");
+        assert!(urls[3].ends_with("/vaults/prod/providers/Microsoft.Insights/diagnosticSettings?api-version=2021-05-01-preview"), "{urls:?}");
     }
 
     #[tokio::test]
