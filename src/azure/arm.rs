@@ -24,6 +24,9 @@ use crate::vault::{Condition, Error};
 const SUBSCRIPTIONS_API: &str = "2022-12-01";
 const STORAGE_API: &str = "2023-05-01";
 
+/// More entries than any list has: a subscription may hold a few thousand vaults.
+const LONGEST_LIST: usize = 100_000;
+
 const READ_SUBSCRIPTIONS: &str = "Microsoft.Resources/subscriptions/read";
 const READ_ACCOUNTS: &str = "Microsoft.Storage/storageAccounts/read";
 const READ_POLICIES: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/read";
@@ -75,7 +78,7 @@ impl Arm {
     }
 
     /// Gets one resource, as it is written.
-    async fn get(&self, url: Url, doing: &str, action: &str) -> Result<Box<RawValue>, Error> {
+    async fn get_raw(&self, url: Url, doing: &str, action: &str) -> Result<Box<RawValue>, Error> {
         let pipeline = &self.pipeline;
         let operation = |context: azure_core::http::Context<'static>| {
             let mut request = Request::new(url.clone(), Method::Get);
@@ -88,16 +91,30 @@ impl Arm {
         bodies::object(&answer.body).map_err(|why| told(&Failure::malformed(why)))
     }
 
+    /// Gets one resource, to look at.
+    async fn get(&self, url: Url, doing: &str, action: &str) -> Result<Value, Error> {
+        Ok(value(&self.get_raw(url, doing, action).await?))
+    }
+
+    /// Gets a list, all pages of it, to look at.
+    async fn list(&self, path: &str, version: &str, doing: &str, action: &str) -> Result<Vec<Value>, Error> {
+        let list = self.list_raw(self.url(path, version)?, doing, action).await?;
+        Ok(list.iter().map(|item| value(item)).collect())
+    }
+
     /// Gets a list, all pages of it, its items as they are written.
-    async fn list(&self, mut url: Url, doing: &str, action: &str) -> Result<Vec<Box<RawValue>>, Error> {
+    async fn list_raw(&self, mut url: Url, doing: &str, action: &str) -> Result<Vec<Box<RawValue>>, Error> {
         let host = self.endpoint.host_str().unwrap_or_default();
         let malformed = |why: String| management_error(&Failure::malformed(why), host, doing, action);
         let mut trail = Trail::new(self.endpoint.clone());
         let mut all = Vec::new();
         loop {
-            let body = self.get(url, doing, action).await?;
+            let body = self.get_raw(url, doing, action).await?;
             let page = bodies::list_page(body.get().as_bytes()).map_err(malformed)?;
             all.extend(page.items);
+            if all.len() > LONGEST_LIST {
+                return Err(malformed(format!("the list has more than {LONGEST_LIST} entries")));
+            }
             match page.next {
                 Some(link) => url = trail.follow(&link).map_err(malformed)?,
                 None => return Ok(all),
@@ -118,15 +135,14 @@ impl Arm {
     }
 
     async fn subscriptions(&self) -> Result<Vec<String>, Error> {
-        let url = self.url("/subscriptions", SUBSCRIPTIONS_API)?;
-        let list = self.list(url, "list subscriptions", READ_SUBSCRIPTIONS).await?;
-        Ok(list.iter().map(|item| value(item)).filter_map(|item| Some(item.get("subscriptionId")?.as_str()?.to_owned())).collect())
+        let list = self.list("/subscriptions", SUBSCRIPTIONS_API, "list subscriptions", READ_SUBSCRIPTIONS).await?;
+        Ok(list.iter().filter_map(|item| Some(item.get("subscriptionId")?.as_str()?.to_owned())).collect())
     }
 
     /// Looks for a resource through every subscription that this identity sees.
     async fn search(&self, sought: &Sought<'_>) -> Result<Box<RawValue>, Error> {
         for id in self.known.iter().filter(|id| mentions(id, sought.provider)) {
-            let resource = self.get(self.url(id, sought.version)?, &sought.doing, sought.action).await?;
+            let resource = self.get_raw(self.url(id, sought.version)?, &sought.doing, sought.action).await?;
             if (sought.fits)(&value(&resource)) {
                 return Ok(resource);
             }
@@ -134,7 +150,7 @@ impl Arm {
         let mut refused = None;
         for subscription in self.subscriptions().await? {
             let path = format!("/subscriptions/{subscription}/providers/{}", sought.provider);
-            match self.list(self.url(&path, sought.version)?, &sought.doing, sought.action).await {
+            match self.list_raw(self.url(&path, sought.version)?, &sought.doing, sought.action).await {
                 Ok(list) => {
                     if let Some(found) = list.into_iter().find(|resource| (sought.fits)(&value(resource))) {
                         return Ok(found);
@@ -159,9 +175,8 @@ impl Arm {
         }
         let path = format!("/subscriptions/{subscription}/locations");
         let doing = format!("look up the region {location}");
-        let url = self.url(&path, SUBSCRIPTIONS_API).ok()?;
-        let list = self.list(url, &doing, READ_SUBSCRIPTIONS).await.ok()?;
-        let region = list.iter().map(|item| value(item)).find(|item| item.get("name").and_then(Value::as_str) == Some(location))?;
+        let list = self.list(&path, SUBSCRIPTIONS_API, &doing, READ_SUBSCRIPTIONS).await.ok()?;
+        let region = list.iter().find(|item| item.get("name").and_then(Value::as_str) == Some(location))?;
         let geography = region.get("metadata")?.get("geography")?.as_str()?;
         Some(Geography(geography.to_owned()))
     }
@@ -187,7 +202,7 @@ impl Arm {
         let path = format!("{id}/blobServices/default/containers/{container}/immutabilityPolicies/default");
         let doing = format!("read the immutability policy of container {address}");
         let own = match self.get(self.url(&path, STORAGE_API)?, &doing, READ_POLICIES).await {
-            Ok(policy) => retention(value(&policy).get("properties")),
+            Ok(policy) => retention(policy.get("properties")),
             Err(error) if error.condition == Condition::NotFound => retention(None),
             Err(error) => return Err(error),
         };

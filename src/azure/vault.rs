@@ -133,9 +133,7 @@ impl Read for Vault {
         let version_fits = |version: &Option<String>| version.as_deref().is_none_or(|version| plain(version, b""));
         let certificates = |deed, name| self.asked(deed, Kind::Certificate, name);
         let (asked, fits) = match &what {
-            Item::Key(name, version) => {
-                (self.asked(Deed::Get, Kind::Key, Some(name.as_str())), version_fits(version))
-            }
+            Item::Key(name, version) => (self.asked(Deed::Get, Kind::Key, Some(name.as_str())), version_fits(version)),
             Item::Certificate(name, version) => (certificates(Deed::Get, Some(name.as_str())), version_fits(version)),
             Item::RotationPolicy(name) => (self.asked(Deed::GetRotationPolicy, Kind::Key, Some(name.as_str())), true),
             Item::Deleted(object) => (self.asked(Deed::GetDeleted, object.kind, Some(object.name.as_str())), true),

@@ -111,7 +111,8 @@ fn list(items: Result<Vec<Box<RawValue>>, vault::Error>) -> Result<Box<RawValue>
 /// All issuers, each whole. One that goes away while we look is none.
 async fn issuers(vault: &dyn vault::Read) -> Result<Box<RawValue>, vault::Error> {
     let pages: Vec<vault::Page> = vault.list(Listing::Issuers).try_collect().await?;
-    let names = pages.iter().flat_map(|page| &page.items).map(|line| issuer_name(line)).collect::<Result<Vec<_>, _>>()?;
+    let names =
+        pages.iter().flat_map(|page| &page.items).map(|line| issuer_name(line)).collect::<Result<Vec<_>, _>>()?;
     let answers: Vec<Option<Box<RawValue>>> = futures::stream::iter(names)
         .map(|name| async { unless_missing(vault.get(Item::Issuer(name)).await) })
         .buffered(AT_ONCE)
@@ -205,7 +206,10 @@ mod tests {
         let vault = vault();
         let settled = settings(&vault, None, "tool", now()).await;
         assert_eq!(vault.traffic().requests, 2);
-        assert_eq!((document(&settled, Document::Issuers), document(&settled, Document::Contacts)), (json!([]), Value::Null));
+        assert_eq!(
+            (document(&settled, Document::Issuers), document(&settled, Document::Contacts)),
+            (json!([]), Value::Null)
+        );
         assert!(settled.gaps.is_empty() && settled.facts.is_none());
     }
 
@@ -274,7 +278,9 @@ mod tests {
     fn a_line_that_names_no_issuer_is_refused() {
         let name = |text: &str| issuer_name(&RawValue::from_string(text.to_owned()).unwrap());
         assert_eq!(name(r#"{"id":"https://v.vault.azure.net/certificates/issuers/issuer1"}"#).unwrap(), "issuer1");
-        for wrong in [r#"{"id":"https://v.vault.azure.net/certificates/tls"}"#, "{}", r#"{"id":1}"#, r#"{"id":"/issuers/"}"#] {
+        for wrong in
+            [r#"{"id":"https://v.vault.azure.net/certificates/tls"}"#, "{}", r#"{"id":1}"#, r#"{"id":"/issuers/"}"#]
+        {
             assert_eq!(name(wrong).unwrap_err().condition, Condition::Malformed, "{wrong}");
         }
     }

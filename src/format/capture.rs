@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::format::time::seconds;
 pub use crate::format::tar::NamedFile;
 use crate::format::tar::{self, File};
+use crate::format::time::seconds;
 use crate::format::{Error, Fault};
 use crate::model::{Digest, Object, VaultUri};
 

@@ -1,4 +1,4 @@
-//! A vault's settings before sealing (docs/FORMAT.md section 7): what no backup blob carries, in the service's own JSON. A
+//! A vault's settings before sealing (docs/FORMAT.md section 6.2): what no backup blob carries, in the service's own JSON. A
 //! deterministic tar of `settings.json` and `README.txt`, compressed. Knows no key; `seal` encrypts what [`pack`] makes.
 
 use std::collections::BTreeMap;

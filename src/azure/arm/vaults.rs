@@ -36,13 +36,8 @@ impl Arm {
             let uri = properties(resource, "vaultUri").and_then(Value::as_str);
             uri.and_then(VaultUri::parse).is_some_and(|uri| uri == *vault)
         };
-        let sought = Sought {
-            provider: VAULTS,
-            version: VAULTS_API,
-            doing: doing(vault),
-            action: READ_VAULTS,
-            fits: &fits,
-        };
+        let sought =
+            Sought { provider: VAULTS, version: VAULTS_API, doing: doing(vault), action: READ_VAULTS, fits: &fits };
         self.search(&sought).await
     }
 
@@ -84,7 +79,8 @@ impl Arm {
         match resource {
             Ok(resource) => value(resource).get("id")?.as_str().map(str::to_owned),
             Err(_) => {
-                let named = |id: &&String| id.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(vault.name()));
+                let named =
+                    |id: &&String| id.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(vault.name()));
                 self.known.iter().filter(|id| mentions(id, VAULTS)).find(named).cloned()
             }
         }
@@ -94,12 +90,12 @@ impl Arm {
         let mut url = self.url(&format!("{id}/providers/Microsoft.Authorization/roleAssignments"), ROLES_API)?;
         // Those of the vault and of all that it is in, but not those of single objects in it.
         url.query_pairs_mut().append_pair("$filter", "atScope()");
-        self.list(url, &format!("list the role assignments of vault {}", vault.host()), READ_ROLES).await
+        self.list_raw(url, &format!("list the role assignments of vault {}", vault.host()), READ_ROLES).await
     }
 
     async fn diagnostic_settings(&self, vault: &VaultUri, id: &str) -> Result<Vec<Box<RawValue>>, Error> {
         let url: Url = self.url(&format!("{id}/providers/Microsoft.Insights/diagnosticSettings"), DIAGNOSTICS_API)?;
-        self.list(url, &format!("list the diagnostic settings of vault {}", vault.host()), READ_DIAGNOSTICS).await
+        self.list_raw(url, &format!("list the diagnostic settings of vault {}", vault.host()), READ_DIAGNOSTICS).await
     }
 }
 
@@ -169,7 +165,12 @@ mod tests {
     async fn a_vault_is_described_in_three_reads_and_in_the_services_own_words() {
         let roles = r#"{"value":[{"id":"/r/1", "properties":{"principalId":"p"}}]}"#;
         let more = r#"{"value":[{"id":"/r/2"}],"nextLink":"https://management.azure.com/next?$skiptoken=1"}"#;
-        let stage = Stage::new([answer(200, resource()), answer(200, more), answer(200, roles), answer(200, r#"{"value":[]}"#)]);
+        let stage = Stage::new([
+            answer(200, resource()),
+            answer(200, more),
+            answer(200, roles),
+            answer(200, r#"{"value":[]}"#),
+        ]);
         let told = described(&stage).await;
         assert_eq!(told.resource.unwrap().get(), resource());
         assert_eq!(told.facts.unwrap().sku, "standard");
@@ -179,7 +180,12 @@ mod tests {
         let urls: Vec<String> = stage.fake.log().into_iter().map(|sent| sent.url).collect();
         assert!(urls[1].contains("/vaults/prod/providers/Microsoft.Authorization/roleAssignments?"), "{urls:?}");
         assert!(urls[1].contains("%24filter=atScope%28%29"), "{urls:?}");
-        assert!(urls[3].ends_with("/vaults/prod/providers/Microsoft.Insights/diagnosticSettings?api-version=2021-05-01-preview"), "{urls:?}");
+        assert!(
+            urls[3].ends_with(
+                "/vaults/prod/providers/Microsoft.Insights/diagnosticSettings?api-version=2021-05-01-preview"
+            ),
+            "{urls:?}"
+        );
     }
 
     #[tokio::test]
