@@ -2,14 +2,15 @@
 //! container's policy is locked (`azure.md` §5, §7.3). Reads, nothing else; goes through the SDK's pipeline, for there is
 //! no crate.
 
+mod vaults;
+
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::auth::BearerTokenAuthorizationPolicy;
 use azure_core::http::{ClientOptions, Method, Pipeline, Request};
-use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::bodies;
@@ -17,16 +18,16 @@ use super::classify::management_error;
 use super::failure::Failure;
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
-use crate::model::{Geography, Mode, Place, SoftDelete, VaultFacts, VaultUri, geography_of};
-use crate::vault::{Condition, Error, Facts};
+use crate::model::{Geography, Mode, geography_of};
+use crate::vault::{Condition, Error};
 
 const SUBSCRIPTIONS_API: &str = "2022-12-01";
-/// Versions before this one retire on 2027-02-27 (`azure.md` §5).
-const VAULTS_API: &str = "2026-02-01";
 const STORAGE_API: &str = "2023-05-01";
 
+/// More entries than any list has: a subscription may hold a few thousand vaults.
+const LONGEST_LIST: usize = 100_000;
+
 const READ_SUBSCRIPTIONS: &str = "Microsoft.Resources/subscriptions/read";
-const READ_VAULTS: &str = "Microsoft.KeyVault/vaults/read";
 const READ_ACCOUNTS: &str = "Microsoft.Storage/storageAccounts/read";
 const READ_POLICIES: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/read";
 
@@ -76,8 +77,8 @@ impl Arm {
         self
     }
 
-    /// Gets one resource.
-    async fn get(&self, url: Url, doing: &str, action: &str) -> Result<Value, Error> {
+    /// Gets one resource, as it is written.
+    async fn get_raw(&self, url: Url, doing: &str, action: &str) -> Result<Box<RawValue>, Error> {
         let pipeline = &self.pipeline;
         let operation = |context: azure_core::http::Context<'static>| {
             let mut request = Request::new(url.clone(), Method::Get);
@@ -87,26 +88,34 @@ impl Arm {
         let host = self.endpoint.host_str().unwrap_or_default();
         let told = |failure: &Failure| management_error(failure, host, doing, action);
         let answer = self.caller.call(Repeat::Freely, operation).await.map_err(|failure| told(&failure))?;
-        bodies::json(&answer.body).map_err(|why| told(&Failure::malformed(why)))
+        bodies::object(&answer.body).map_err(|why| told(&Failure::malformed(why)))
     }
 
-    /// Gets a list, all pages of it.
+    /// Gets one resource, to look at.
+    async fn get(&self, url: Url, doing: &str, action: &str) -> Result<Value, Error> {
+        Ok(value(&self.get_raw(url, doing, action).await?))
+    }
+
+    /// Gets a list, all pages of it, to look at.
     async fn list(&self, path: &str, version: &str, doing: &str, action: &str) -> Result<Vec<Value>, Error> {
-        #[derive(Deserialize)]
-        struct Page {
-            value: Vec<Value>,
-            #[serde(rename = "nextLink")]
-            next_link: Option<String>,
-        }
+        let list = self.list_raw(self.url(path, version)?, doing, action).await?;
+        Ok(list.iter().map(|item| value(item)).collect())
+    }
+
+    /// Gets a list, all pages of it, its items as they are written.
+    async fn list_raw(&self, mut url: Url, doing: &str, action: &str) -> Result<Vec<Box<RawValue>>, Error> {
         let host = self.endpoint.host_str().unwrap_or_default();
         let malformed = |why: String| management_error(&Failure::malformed(why), host, doing, action);
         let mut trail = Trail::new(self.endpoint.clone());
-        let (mut url, mut all) = (self.url(path, version)?, Vec::new());
+        let mut all = Vec::new();
         loop {
-            let value = self.get(url, doing, action).await?;
-            let page: Page = serde_json::from_value(value).map_err(|_| malformed("it is no list".to_owned()))?;
-            all.extend(page.value);
-            match page.next_link.filter(|link| !link.is_empty()) {
+            let body = self.get_raw(url, doing, action).await?;
+            let page = bodies::list_page(body.get().as_bytes()).map_err(malformed)?;
+            all.extend(page.items);
+            if all.len() > LONGEST_LIST {
+                return Err(malformed(format!("the list has more than {LONGEST_LIST} entries")));
+            }
+            match page.next {
                 Some(link) => url = trail.follow(&link).map_err(malformed)?,
                 None => return Ok(all),
             }
@@ -131,19 +140,19 @@ impl Arm {
     }
 
     /// Looks for a resource through every subscription that this identity sees.
-    async fn search(&self, sought: &Sought<'_>) -> Result<Value, Error> {
+    async fn search(&self, sought: &Sought<'_>) -> Result<Box<RawValue>, Error> {
         for id in self.known.iter().filter(|id| mentions(id, sought.provider)) {
-            let resource = self.get(self.url(id, sought.version)?, &sought.doing, sought.action).await?;
-            if (sought.fits)(&resource) {
+            let resource = self.get_raw(self.url(id, sought.version)?, &sought.doing, sought.action).await?;
+            if (sought.fits)(&value(&resource)) {
                 return Ok(resource);
             }
         }
         let mut refused = None;
         for subscription in self.subscriptions().await? {
             let path = format!("/subscriptions/{subscription}/providers/{}", sought.provider);
-            match self.list(&path, sought.version, &sought.doing, sought.action).await {
+            match self.list_raw(self.url(&path, sought.version)?, &sought.doing, sought.action).await {
                 Ok(list) => {
-                    if let Some(found) = list.into_iter().find(sought.fits) {
+                    if let Some(found) = list.into_iter().find(|resource| (sought.fits)(&value(resource))) {
                         return Ok(found);
                     }
                 }
@@ -188,6 +197,7 @@ impl Arm {
                 },
             })
             .await?;
+        let account = value(&account);
         let id = account.get("id").and_then(Value::as_str).unwrap_or_default();
         let path = format!("{id}/blobServices/default/containers/{container}/immutabilityPolicies/default");
         let doing = format!("read the immutability policy of container {address}");
@@ -211,6 +221,11 @@ struct Sought<'a> {
     doing: String,
     action: &'static str,
     fits: &'a (dyn Fn(&Value) -> bool + Sync),
+}
+
+/// What is written there, to look at. Every document that gets here is an object.
+fn value(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
 /// Whether a resource id is of a type. Ids compare without case.
@@ -237,63 +252,13 @@ fn retention(policy: Option<&Value>) -> Retention {
     Retention { mode, days }
 }
 
-#[async_trait]
-impl Facts for Arm {
-    async fn facts(&self, vault: &VaultUri) -> Result<VaultFacts, Error> {
-        let doing = format!("look up vault {}", vault.host());
-        let fits = |resource: &Value| {
-            // With or without a trailing slash, in any case (`azure.md` §5).
-            let uri = properties(resource, "vaultUri").and_then(Value::as_str);
-            uri.and_then(VaultUri::parse).is_some_and(|uri| uri == *vault)
-        };
-        let found = self
-            .search(&Sought {
-                provider: "Microsoft.KeyVault/vaults",
-                version: VAULTS_API,
-                doing: doing.clone(),
-                action: READ_VAULTS,
-                fits: &fits,
-            })
-            .await?;
-        let host = self.endpoint.host_str().unwrap_or_default();
-        let partial = |what: &str| {
-            management_error(
-                &Failure::malformed(format!("it does not say the vault's {what}")),
-                host,
-                &doing,
-                READ_VAULTS,
-            )
-        };
-        let text = |value: Option<&Value>, what: &str| {
-            value.and_then(Value::as_str).map(str::to_owned).ok_or_else(|| partial(what))
-        };
-        let resource_id = text(found.get("id"), "id")?;
-        let subscription = resource_id.split('/').nth(2).ok_or_else(|| partial("subscription"))?.to_owned();
-        // Written `westeurope` by some versions of the service and `West Europe` by others.
-        let location = text(found.get("location"), "location")?.to_lowercase().replace(' ', "");
-        let geography = self.geography(&subscription, &location).await;
-        let flag = |name: &str| properties(&found, name).and_then(Value::as_bool);
-        let days = properties(&found, "softDeleteRetentionInDays").and_then(Value::as_u64);
-        Ok(VaultFacts {
-            resource_id,
-            place: Place { subscription, location, geography },
-            sku: text(properties(&found, "sku").and_then(|sku| sku.get("name")), "tier")?.to_lowercase(),
-            soft_delete: SoftDelete {
-                // Absent means on, and for 90 days: so it is for every vault made since 2020.
-                enabled: flag("enableSoftDelete").unwrap_or(true),
-                retention_days: days.and_then(|days| u32::try_from(days).ok()).unwrap_or(90),
-                purge_protection: flag("enablePurgeProtection").unwrap_or(false),
-            },
-            rbac: flag("enableRbacAuthorization").unwrap_or(false),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Stage, Step, answer};
     use super::*;
+    use crate::model::{SoftDelete, VaultUri};
     use crate::store::{Read as _, Worm};
+    use crate::vault::Facts as _;
 
     const SUBSCRIPTIONS: &str = r#"{"value":[{"subscriptionId":"s1"},{"subscriptionId":"s2"}]}"#;
     const DENIED: &str =

@@ -120,6 +120,11 @@ impl Objects {
                 one_page!(self.certificates.list_deleted_certificate_properties(Some(options)))
             }
             Listing::Versions(object) => self.versions_page(object, method_options).await,
+            Listing::Issuers => {
+                let options =
+                    certificate::CertificateClientListIssuerPropertiesOptions { method_options, ..Default::default() };
+                one_page!(self.certificates.list_issuer_properties(Some(options)))
+            }
         }
     }
 
@@ -163,6 +168,14 @@ impl Objects {
             Item::RotationPolicy(name) => {
                 let options = key::KeyClientGetKeyRotationPolicyOptions { method_options };
                 self.keys.get_key_rotation_policy(name.as_str(), Some(options)).await.map(drop)
+            }
+            Item::Issuer(name) => {
+                let options = certificate::CertificateClientGetIssuerOptions { method_options };
+                self.certificates.get_issuer(name, Some(options)).await.map(drop)
+            }
+            Item::Contacts => {
+                let options = certificate::CertificateClientGetContactsOptions { method_options };
+                self.certificates.get_contacts(Some(options)).await.map(drop)
             }
             Item::Deleted(object) => {
                 let name = object.name.as_str();

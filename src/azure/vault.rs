@@ -14,7 +14,7 @@ use super::objects::Objects;
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
-use crate::model::{Kind, Name, Object, VaultUri};
+use crate::model::{Kind, Object, VaultUri};
 use crate::vault::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
 
 /// A vault, reached with one identity.
@@ -37,7 +37,7 @@ impl Vault {
         self.caller.meter().skew()
     }
 
-    fn asked<'a>(&'a self, deed: Deed, kind: Kind, name: Option<&'a Name>) -> Asked<'a> {
+    fn asked<'a>(&'a self, deed: Deed, kind: Kind, name: Option<&'a str>) -> Asked<'a> {
         Asked { vault: &self.uri, deed, kind, name }
     }
 
@@ -62,7 +62,8 @@ impl Vault {
         match what {
             Listing::Live(kind) => self.asked(Deed::List, *kind, None),
             Listing::Deleted(kind) => self.asked(Deed::ListDeleted, *kind, None),
-            Listing::Versions(object) => self.asked(Deed::ListVersions, object.kind, Some(&object.name)),
+            Listing::Versions(object) => self.asked(Deed::ListVersions, object.kind, Some(object.name.as_str())),
+            Listing::Issuers => self.asked(Deed::ListIssuers, Kind::Certificate, None),
         }
     }
 
@@ -124,17 +125,23 @@ impl Read for Vault {
     }
 
     async fn get(&self, what: Item) -> Result<Answer, Error> {
-        let (asked, version) = match &what {
-            Item::Key(name, version) => (self.asked(Deed::Get, Kind::Key, Some(name)), version.as_deref()),
-            Item::Certificate(name, version) => {
-                (self.asked(Deed::Get, Kind::Certificate, Some(name)), version.as_deref())
-            }
-            Item::RotationPolicy(name) => (self.asked(Deed::GetRotationPolicy, Kind::Key, Some(name)), None),
-            Item::Deleted(object) => (self.asked(Deed::GetDeleted, object.kind, Some(&object.name)), None),
+        // The SDK writes versions and issuers' names into the address as they are.
+        let plain = |text: &str, more: &[u8]| {
+            let known = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+            !text.is_empty() && text.len() <= 255 && text.bytes().all(known)
         };
-        // The SDK writes the version into the address as it is.
-        if version.is_some_and(|v| v.is_empty() || v.len() > 64 || !v.bytes().all(|b| b.is_ascii_alphanumeric())) {
-            let failure = Failure::malformed("the version asked for is not of letters and digits");
+        let version_fits = |version: &Option<String>| version.as_deref().is_none_or(|version| plain(version, b""));
+        let certificates = |deed, name| self.asked(deed, Kind::Certificate, name);
+        let (asked, fits) = match &what {
+            Item::Key(name, version) => (self.asked(Deed::Get, Kind::Key, Some(name.as_str())), version_fits(version)),
+            Item::Certificate(name, version) => (certificates(Deed::Get, Some(name.as_str())), version_fits(version)),
+            Item::RotationPolicy(name) => (self.asked(Deed::GetRotationPolicy, Kind::Key, Some(name.as_str())), true),
+            Item::Deleted(object) => (self.asked(Deed::GetDeleted, object.kind, Some(object.name.as_str())), true),
+            Item::Issuer(name) => (certificates(Deed::GetIssuer, Some(name)), plain(name, b"-_")),
+            Item::Contacts => (certificates(Deed::GetContacts, None), true),
+        };
+        if !fits {
+            let failure = Failure::malformed("what is asked for cannot stand in an address");
             return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
         }
         let answer = self.caller.call(Repeat::Freely, |context| self.objects.get(&what, context)).await;
@@ -142,7 +149,7 @@ impl Read for Vault {
     }
 
     async fn backup(&self, object: &Object) -> Result<Backup, Error> {
-        let asked = self.asked(Deed::BackUp, object.kind, Some(&object.name));
+        let asked = self.asked(Deed::BackUp, object.kind, Some(object.name.as_str()));
         let answer = self.caller.call(Repeat::Freely, |context| self.objects.back_up(object, context)).await;
         let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
         let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
@@ -170,7 +177,7 @@ impl Write for Vault {
     }
 
     async fn recover(&self, object: &Object) -> Result<(), Error> {
-        let asked = self.asked(Deed::Recover, object.kind, Some(&object.name));
+        let asked = self.asked(Deed::Recover, object.kind, Some(object.name.as_str()));
         match self.caller.call(Repeat::Freely, |context| self.objects.recover(object, context)).await {
             Ok(_) => Ok(()),
             // Our own first try, whose answer was lost, is what makes it live or on its way.

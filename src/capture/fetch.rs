@@ -22,6 +22,9 @@ const ATTEMPTS: u32 = 4;
 /// From here on Key Vault may refuse to back up an object (500 past versions, Microsoft's backup guide).
 const VERSIONS_WARN: usize = 400;
 
+/// Beyond this an object that cannot be backed up is one that has too many versions (the same guide; `azure.md` §1.3).
+const VERSIONS_MAX: usize = 500;
+
 /// A capture, and what the manifest says of it.
 #[derive(Debug)]
 pub struct Fetched {
@@ -50,7 +53,11 @@ pub async fn fetch(
     ambient: &Ambient,
 ) -> Result<Fetched, Gap> {
     for attempt in 1..=ATTEMPTS {
-        match attempt_fetch(vault, object, listed, tool).await.map_err(|error| gap_of(object, &error))? {
+        let backup = match vault.backup(object).await {
+            Ok(backup) => backup,
+            Err(error) => return Err(no_backup(vault, object, &error).await),
+        };
+        match describe_backup(vault, object, listed, tool, backup).await.map_err(|error| gap_of(object, &error))? {
             Some(fetched) => return Ok(fetched),
             // The service's times have whole seconds: one that began this second is only clear of us in the next.
             None if attempt < ATTEMPTS => ambient.sleep(Duration::from_millis(1100)).await,
@@ -69,14 +76,28 @@ fn gap_of(object: &Object, error: &vault::Error) -> Gap {
     Gap { code: code.into(), detail: format!("{object}: {error}") }
 }
 
-/// One attempt; `None` for a torn read.
-async fn attempt_fetch(
+/// Why a backup failed. Azure refuses an object with too many versions in more than one way: as a bad request, or by
+/// taking too long. Only the number of versions tells.
+async fn no_backup(vault: &dyn vault::Read, object: &Object, error: &vault::Error) -> Gap {
+    if matches!(error.condition, Condition::Rejected | Condition::Unavailable)
+        && let Ok(versions) = read_versions(vault, object).await
+        && versions.len() > VERSIONS_MAX
+    {
+        let count = versions.len();
+        let detail = format!("{object} has {count} versions, and Azure backs up at most {VERSIONS_MAX}: {error}");
+        return Gap { code: "too-many-versions".into(), detail };
+    }
+    gap_of(object, error)
+}
+
+/// A backup with all that it does not tell; `None` for a torn read.
+async fn describe_backup(
     vault: &dyn vault::Read,
     object: &Object,
     listed: &RawValue,
     tool: &str,
+    backup: vault::Backup,
 ) -> Result<Option<Fetched>, vault::Error> {
-    let backup = vault.backup(object).await?;
     let Some((began, captured_at)) = times(&backup.exchange) else {
         let message = "the answer to the backup has no date, and without it nobody can tell what changed meanwhile";
         return Err(vault::Error::new(Condition::Malformed, message));
@@ -92,7 +113,7 @@ async fn attempt_fetch(
         _ => None,
     };
     let newest = bundles.iter().find(|(id, _)| *id == current).map(|(_, body)| body);
-    let (key_type, thumbprint) = describe(object.kind, newest.map(|body| body.get()));
+    let (key_type, thumbprint) = described(object.kind, newest.map(|body| body.get()));
     let many_versions = versions.len() > VERSIONS_WARN;
     let metadata = Metadata {
         format: capture::FORMAT.into(),
@@ -210,7 +231,7 @@ fn optional(answer: Result<vault::Answer, vault::Error>) -> Result<Option<vault:
 }
 
 /// A key's type and the thumbprint of the newest version.
-fn describe(kind: Kind, bundle: Option<&str>) -> (Option<String>, Option<String>) {
+fn described(kind: Kind, bundle: Option<&str>) -> (Option<String>, Option<String>) {
     let bundle: Value = bundle.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     match kind {
         Kind::Key => {
@@ -392,6 +413,32 @@ mod tests {
             Ok(())
         });
         assert_eq!(bench.fetch("secret/s").await.unwrap_err().code, "vanished", "deleted after its backup");
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_fails_for_too_many_versions_says_how_many() {
+        for (versions, condition, code) in [
+            (501, Condition::Rejected, "too-many-versions"),
+            (501, Condition::Unavailable, "too-many-versions"),
+            (501, Condition::Denied, "denied"),
+            (500, Condition::Unavailable, "unavailable"),
+        ] {
+            let bench = bench("secret/s");
+            (1..versions).for_each(|_| drop(bench.vault.put(&Object::parse("secret/s").unwrap())));
+            bench.vault.interfere(move |_, _, call| match call {
+                Call::Backup(_) => Err(vault::Error::new(condition, "no")),
+                _ => Ok(()),
+            });
+            let gap = bench.fetch("secret/s").await.unwrap_err();
+            assert_eq!(gap.code, code, "{versions} {condition:?}");
+            assert!(code != "too-many-versions" || gap.detail.starts_with("secret/s has 501 versions"), "{gap:?}");
+        }
+        // A backup that works is not asked how many versions it holds.
+        let bench = bench("secret/s");
+        (1..501).for_each(|_| drop(bench.vault.put(&Object::parse("secret/s").unwrap())));
+        bench.clock.advance(Duration::from_secs(60));
+        let fetched = bench.fetch("secret/s").await.unwrap();
+        assert!(fetched.many_versions && fetched.capture.metadata.versions.len() == 501);
     }
 
     #[tokio::test]

@@ -3,8 +3,10 @@
 
 mod fetch;
 mod plan;
+mod settings;
 mod sweep;
 
 pub use fetch::{Fetched, fetch, versions_fingerprint};
-pub use plan::{Effort, Known, Policy, Task, decide};
+pub use plan::{Effort, Known, Policy, Task, decide, still_good};
+pub use settings::{Settled, settings};
 pub use sweep::{EVERYTHING, Found, Swept, sweep};

@@ -81,7 +81,8 @@ fn due(last: DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {
     now - last >= every || last > now + SKEW_MAX
 }
 
-fn still_good(known: &Known, policy: &Policy, now: DateTime<Utc>) -> bool {
+/// Whether a capture that is the object's present state may be reused: young enough, and protected for long enough.
+pub fn still_good(known: &Known, policy: &Policy, now: DateTime<Utc>) -> bool {
     let young = !due(known.captured_at, policy.recapture_every, now);
     let long_enough = known.protected_until.is_none_or(|until| until - now >= policy.protection_min);
     let protected = known.mode != Mode::None || !policy.protected;

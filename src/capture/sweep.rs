@@ -86,6 +86,7 @@ fn items(listing: &Listing, page: vault::Page) -> Vec<Found> {
         Listing::Live(kind) => (*kind, true),
         Listing::Deleted(kind) => (*kind, false),
         Listing::Versions(object) => (object.kind, true),
+        Listing::Issuers => (Kind::Certificate, true),
     };
     let found = |raw| match parse(kind, raw) {
         Ok((object, swept)) if live => Found::Live(object, swept),

@@ -225,8 +225,8 @@ impl Reader<'_> {
             }
             ["resourcegroups", group, "providers", "microsoft.keyvault", "vaults", rest @ ..] => {
                 let scope = format!("{scope}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults");
-                self.may("Microsoft.KeyVault/vaults/read", &scope)?;
-                self.vaults(vaults().filter(|vault| shapes::group_of(&vault.name) == *group).collect(), group, rest)
+                let vaults = vaults().filter(|vault| shapes::group_of(&vault.name) == *group).collect();
+                self.vaults(vaults, &scope, group, rest)
             }
             ["resourcegroups", group, "providers", "microsoft.storage", "storageaccounts", name, rest @ ..] => {
                 let account = accounts().find(|account| account.name == *name && shapes::group_of(name) == *group);
@@ -238,15 +238,51 @@ impl Reader<'_> {
         }
     }
 
-    fn vaults(&self, vaults: Vec<&VaultFacts>, group: &str, path: &[&str]) -> Answer {
-        let shape = |vault: &&VaultFacts| shapes::vault(vault, &self.world.tenant_id);
-        match path {
-            [] => self.page(vaults.iter().map(shape).collect()),
-            [name] => match vaults.iter().find(|vault| vault.name.eq_ignore_ascii_case(name)) {
-                Some(vault) => Ok(shape(vault)),
-                None => missing("Microsoft.KeyVault/vaults", name, group),
-            },
-            _ => self.unknown(),
+    fn vaults(&self, vaults: Vec<&VaultFacts>, scope: &str, group: &str, path: &[&str]) -> Answer {
+        let shape = |vault: &VaultFacts| shapes::vault(vault, &self.world.tenant_id);
+        let (name, rest) = match path {
+            [] => {
+                self.may("Microsoft.KeyVault/vaults/read", scope)?;
+                return self.page(vaults.into_iter().map(shape).collect());
+            }
+            [name, rest @ ..] => (*name, rest),
+        };
+        // What extends a vault has an action of its own, which says nothing of the vault's.
+        let action = match rest {
+            [] => "Microsoft.KeyVault/vaults/read",
+            ["providers", "microsoft.authorization", "roleassignments"] => {
+                "Microsoft.Authorization/roleAssignments/read"
+            }
+            ["providers", "microsoft.insights", "diagnosticsettings"] => "Microsoft.Insights/diagnosticSettings/read",
+            _ => return self.unknown(),
+        };
+        self.may(action, &format!("{scope}/{name}"))?;
+        let Some(vault) = vaults.iter().find(|vault| vault.name.eq_ignore_ascii_case(name)) else {
+            return missing("Microsoft.KeyVault/vaults", name, group);
+        };
+        match rest {
+            [] => Ok(shape(vault)),
+            [_, "microsoft.authorization", _] => self.role_assignments(vault),
+            _ => {
+                let settings = vault.settings.diagnostic_settings.iter();
+                // All at once (DOC: the list has no link to a next page).
+                Ok(json!({"value": settings.map(|it| shapes::diagnostic_setting(vault, it)).collect::<Vec<_>>()}))
+            }
+        }
+    }
+
+    /// Assignments for the vault and for its subscription. Nothing beneath a vault has any here, so `atScope()` filters
+    /// nothing; other filters are not offered.
+    fn role_assignments(&self, vault: &VaultFacts) -> Answer {
+        match self.request.query("$filter") {
+            None | Some("" | "atScope()") => {
+                let assignments = vault.settings.role_assignments.iter();
+                self.page(assignments.map(|it| shapes::role_assignment(vault, it)).collect())
+            }
+            Some(filter) => {
+                let message = format!("The filter '{filter}' is not supported. Supported filters are 'atScope()'.");
+                refuse(StatusCode::BAD_REQUEST, "UnsupportedQuery", message)
+            }
         }
     }
 

@@ -2,8 +2,11 @@
 //! every field for users; the types here are that description in code.
 
 mod check;
+mod settings;
 
 use serde::{Deserialize, Serialize};
+
+pub use settings::{AccessPolicy, Contact, Diagnostic, Issuer, Network, NetworkDefault, RoleAssignment, Settings};
 
 use crate::error::{Error, Result};
 
@@ -95,9 +98,42 @@ pub struct Vault {
     /// 7 to 90.
     #[serde(default = "ninety")]
     pub retention_days: u32,
+    /// Tags of the resource.
+    #[serde(default)]
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// Network rules; none at first, as in a new vault.
+    pub network: Option<Network>,
+    /// Access policies.
+    #[serde(default)]
+    pub access_policies: Vec<AccessPolicy>,
+    /// Role assignments.
+    #[serde(default)]
+    pub role_assignments: Vec<RoleAssignment>,
+    /// Diagnostic settings.
+    #[serde(default)]
+    pub diagnostic_settings: Vec<Diagnostic>,
+    /// Certificate issuers.
+    #[serde(default)]
+    pub issuers: Vec<Issuer>,
+    /// Who is told about certificates.
+    #[serde(default)]
+    pub contacts: Vec<Contact>,
     /// What it holds.
     #[serde(default)]
     pub objects: Vec<Object>,
+}
+
+impl Vault {
+    /// What Resource Manager shows of it beyond its place and tier.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            tags: self.tags.clone(),
+            network: self.network.clone(),
+            access_policies: self.access_policies.clone(),
+            role_assignments: self.role_assignments.clone(),
+            diagnostic_settings: self.diagnostic_settings.clone(),
+        }
+    }
 }
 
 fn ninety() -> u32 {
@@ -142,6 +178,8 @@ pub struct Object {
     pub enabled: bool,
     /// Days from the emulator's start until it expires; negative for already expired.
     pub expires_in_days: Option<i64>,
+    /// Days from the emulator's start until it may be used; negative for since then.
+    pub valid_in_days: Option<i64>,
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,

@@ -2,15 +2,16 @@
 //! `README.txt`, compressed. Knows no key; `seal` encrypts what [`pack`] makes.
 
 mod header;
-mod tar;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+pub use crate::format::tar::NamedFile;
+use crate::format::tar::{self, File};
 use crate::format::time::seconds;
-use crate::format::{Error, Fault, json, zst};
+use crate::format::{Error, Fault};
 use crate::model::{Digest, Object, VaultUri};
 
 /// The format that `metadata.json` names.
@@ -24,6 +25,11 @@ pub const METADATA_MAX: usize = 32 << 20;
 
 /// The longest `README.txt`, in bytes.
 pub const README_MAX: usize = 4 << 10;
+
+const METADATA: File = File("metadata.json", METADATA_MAX);
+
+/// What the tar holds.
+const FILES: [File; 3] = [File("backup.blob", BLOB_MAX), METADATA, File("README.txt", README_MAX)];
 
 /// The longest sealed capture, in bytes: what incompressible content of the greatest length takes, and age's share.
 pub const SEALED_MAX: u64 = 68 << 20;
@@ -124,44 +130,29 @@ impl BackupFacts {
 pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
     let Capture { blob, metadata } = capture;
     check(blob, metadata)?;
-    let text = text_of(metadata)?;
-    let tar = tar::write(&tar::Files { blob, metadata: &text, readme: readme(metadata).as_bytes() }, mtime(metadata)?)?;
-    Ok(Zeroizing::new(zst::compress(&tar)?))
+    let text = tar::write_json(METADATA.0, metadata)?;
+    tar::pack(FILES, [blob, &text, readme(metadata).as_bytes()], tar::mtime(metadata.captured_at)?)
 }
-
-/// A file of a capture: its name and its bytes.
-pub type NamedFile = (&'static str, Zeroizing<Vec<u8>>);
 
 /// The three files of a capture.
 pub fn files(capture: &Capture) -> Result<[NamedFile; 3], Error> {
     Ok([
         ("backup.blob", capture.blob.clone()),
-        ("metadata.json", Zeroizing::new(text_of(&capture.metadata)?)),
+        ("metadata.json", Zeroizing::new(tar::write_json(METADATA.0, &capture.metadata)?)),
         ("README.txt", Zeroizing::new(readme(&capture.metadata).into_bytes())),
     ])
 }
 
-fn text_of(metadata: &Metadata) -> Result<Vec<u8>, Error> {
-    let mut text =
-        serde_json::to_vec(metadata).map_err(|error| Error::new(Fault::NotJson, format!("metadata.json: {error}")))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
 /// Reads what [`pack`] made, and refuses anything else.
 pub fn unpack(bytes: &[u8]) -> Result<Capture, Error> {
-    let tar = zst::decompress(bytes, tar::TAR_MAX)?;
-    let (files, mtime_found) = tar::read(&tar)?;
-    let text = files.metadata.strip_suffix(b"\n");
-    let text = text.ok_or_else(|| Error::new(Fault::NotJson, "metadata.json: the newline at the end is missing"))?;
-    json::check_format(text, FORMAT).map_err(|error| error.at("metadata.json"))?;
-    let metadata: Metadata = serde_json::from_slice(text)
-        .map_err(|error| Error::new(Fault::BadMember, format!("metadata.json: {error}")))?;
-    check(files.blob, &metadata)?;
-    if mtime(&metadata)? != mtime_found {
+    let tar = tar::decompress(FILES, bytes)?;
+    let ([blob, text, _], mtime) = tar::read(FILES, &tar)?;
+    let metadata: Metadata = tar::read_json(METADATA.0, text, FORMAT)?;
+    check(blob, &metadata)?;
+    if tar::mtime(metadata.captured_at)? != mtime {
         return Err(Error::new(Fault::BadTar, "the files are not of the time that metadata.json gives"));
     }
-    Ok(Capture { blob: Zeroizing::new(files.blob.to_vec()), metadata })
+    Ok(Capture { blob: Zeroizing::new(blob.to_vec()), metadata })
 }
 
 /// What must hold between blob and metadata.
@@ -173,11 +164,6 @@ fn check(blob: &[u8], metadata: &Metadata) -> Result<(), Error> {
         return Err(Error::new(Fault::WrongDigest, "backup.blob is not the file that metadata.json describes"));
     }
     Ok(())
-}
-
-fn mtime(metadata: &Metadata) -> Result<u64, Error> {
-    let seconds = metadata.captured_at.timestamp();
-    u64::try_from(seconds).map_err(|_| Error::new(Fault::BadTar, "the capture is from before 1970"))
 }
 
 /// Four lines for whoever finds the file without knowing this program.
@@ -199,6 +185,7 @@ fn readme(metadata: &Metadata) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::zst;
     use proptest::prelude::*;
 
     fn raw(text: &str) -> Box<RawValue> {

@@ -53,7 +53,7 @@ pub enum Fault {
     BadLine,
     /// A manifest's counts or status are not those of its lines.
     BadCounts,
-    /// A tar does not consist of exactly the three files in their one form.
+    /// A tar does not consist of exactly its known files in their one form.
     BadTar,
     /// `backup.blob` is not the file that `metadata.json` describes.
     WrongDigest,

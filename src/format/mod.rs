@@ -10,6 +10,8 @@ pub mod json;
 pub mod jwk;
 pub mod manifest;
 pub mod paths;
+pub mod settings;
+mod tar;
 mod time;
 mod zst;
 

@@ -131,7 +131,7 @@ impl<V: Read> Read for Governed<V> {
     async fn get(&self, what: Item) -> Result<Answer, Error> {
         let class = match &what {
             Item::Key(..) | Item::RotationPolicy(_) => Class::Key,
-            Item::Certificate(..) => Class::Transaction,
+            Item::Certificate(..) | Item::Issuer(_) | Item::Contacts => Class::Transaction,
             Item::Deleted(object) => Class::of(object.kind),
         };
         self.wait(class).await;

@@ -4,6 +4,7 @@
 //! [`Memory::interfere`] hooks into every call, before its effect and after it: there a test changes the vault under the
 //! caller's hands (a torn read), or fails the call with its effect undone (lost) or done (landed).
 
+mod settings;
 mod view;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,9 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use zeroize::Zeroizing;
 
-use super::{Answer, Backup, Condition, Error, Exchange, Facts, Item, Listing, Page, Read, Traffic, Write};
+use super::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
 use crate::ambient::Clock;
-use crate::model::{Kind, Object, VaultFacts, VaultUri};
+use crate::model::{Kind, Object, VaultUri};
 
 /// How long a soft-deleted object is kept.
 const RETENTION: TimeDelta = TimeDelta::days(90);
@@ -39,8 +40,10 @@ pub enum Call<'a> {
     Restore(Kind),
     /// [`Write::recover`].
     Recover(&'a Object),
-    /// [`Facts::facts`].
+    /// [`Facts::facts`](super::Facts::facts).
     Facts,
+    /// [`Facts::describe`](super::Facts::describe).
+    Describe,
 }
 
 /// When a hook is called.
@@ -70,7 +73,7 @@ struct State {
     arriving: BTreeMap<Object, (Stored, DateTime<Utc>)>,
     /// Names that a purge still holds, and until when.
     purging: BTreeMap<Object, DateTime<Utc>>,
-    facts: Option<VaultFacts>,
+    settings: settings::Settings,
     limbo: Duration,
     versions: u64,
     traffic: Traffic,
@@ -125,11 +128,6 @@ impl Memory {
     /// Calls no hook any more.
     pub fn leave_alone(&self) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// What the management plane says of the vault; nothing at first, so that asking is [`Condition::Denied`].
-    pub fn set_facts(&self, facts: VaultFacts) {
-        self.state().facts = Some(facts);
     }
 
     /// How long recovered objects take to come live, and purged names to come free. No time at first.
@@ -370,13 +368,5 @@ impl State {
             || self.deleted.contains_key(object)
             || self.arriving.contains_key(object)
             || self.purging.contains_key(object)
-    }
-}
-
-#[async_trait]
-impl Facts for Memory {
-    async fn facts(&self, vault: &VaultUri) -> Result<VaultFacts, Error> {
-        let denied = || Error::new(Condition::Denied, format!("{vault} may not be asked about"));
-        self.call(&Call::Facts, |state| state.facts.clone().ok_or_else(denied)).map(|(facts, _)| facts)
     }
 }

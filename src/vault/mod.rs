@@ -56,6 +56,22 @@ pub trait Write: Read {
 pub trait Facts: Send + Sync {
     /// The vault's place, tier and settings. `Denied` where the identity may not ask.
     async fn facts(&self, vault: &VaultUri) -> Result<VaultFacts, Error>;
+
+    /// All that it holds of the vault, in its own JSON. The vault's resource is read once.
+    async fn describe(&self, vault: &VaultUri) -> Description;
+}
+
+/// What the management plane holds of a vault. Each part has a permission of its own, and may be denied on its own.
+#[derive(Debug)]
+pub struct Description {
+    /// What this program understands of the resource.
+    pub facts: Result<VaultFacts, Error>,
+    /// The vault's resource: tier, network rules, access policies, private endpoints, tags.
+    pub resource: Result<Box<RawValue>, Error>,
+    /// The role assignments that hold for the vault: its own and those that it inherits.
+    pub role_assignments: Result<Vec<Box<RawValue>>, Error>,
+    /// Where the vault's logs go.
+    pub diagnostic_settings: Result<Vec<Box<RawValue>>, Error>,
 }
 
 /// A list that a vault offers.
@@ -67,6 +83,8 @@ pub enum Listing {
     Deleted(Kind),
     /// Every version of one object; empty where there is none. The order means nothing.
     Versions(Object),
+    /// The certificate issuers: an id and a provider each.
+    Issuers,
 }
 
 /// A thing that can be got whole.
@@ -80,6 +98,10 @@ pub enum Item {
     Deleted(Object),
     /// A key's rotation policy.
     RotationPolicy(Name),
+    /// A certificate issuer by its name, which is no object's name. Its password is never shown.
+    Issuer(String),
+    /// Those who are told about certificates; `NotFound` where there is nobody.
+    Contacts,
 }
 
 /// One page of a list.

@@ -43,6 +43,55 @@ async fn a_vault_shows_what_a_restore_must_know() {
 }
 
 #[tokio::test]
+async fn the_settings_of_a_vault_are_those_of_the_seed() {
+    let azure = Azure::start();
+    let token = azure.token(ARM).await;
+    let vault = format!("{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.KeyVault/vaults/prod");
+    let shown = read(&azure, &token, format!("{vault}?api-version=2026-02-01")).await;
+    assert_eq!(shown["tags"], json!({"owner": "payments"}));
+    let properties = &shown["properties"];
+    assert_eq!(
+        properties["networkAcls"],
+        json!({
+            "bypass": "AzureServices",
+            "defaultAction": "Deny",
+            "ipRules": [{"value": "1.2.3.4/32"}],
+            "virtualNetworkRules": [{"id": "/subscriptions/s/subnets/a"}],
+        })
+    );
+    let policy = &properties["accessPolicies"][0];
+    assert_eq!(policy["objectId"], "33333333-3333-3333-3333-333333333333");
+    assert_eq!(policy["permissions"]["keys"], json!(["get", "list"]));
+    assert_eq!(properties["enableRbacAuthorization"], false, "a vault with access policies");
+    let test = read(&azure, &token, format!("{}?api-version=2026-02-01", vault.replace("prod", "test"))).await;
+    assert_eq!(test["properties"].get("networkAcls"), None);
+    assert_eq!((&test["properties"]["enableRbacAuthorization"], &test["tags"]), (&json!(true), &json!({})));
+
+    let roles = format!("{vault}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01");
+    let found = read(&azure, &token, format!("{roles}&$filter=atScope()")).await;
+    let scopes: Vec<&str> =
+        found["value"].as_array().unwrap().iter().map(|it| it["properties"]["scope"].as_str().unwrap()).collect();
+    let id = vault.trim_start_matches("https://management.azure.com");
+    assert_eq!(scopes, [id, "/subscriptions/11111111-1111-1111-1111-111111111111"]);
+    assert!(found["value"][0]["id"].as_str().unwrap().starts_with(id));
+    assert_ne!(found["value"][0]["name"], found["value"][1]["name"]);
+    assert_eq!(read(&azure, &token, roles.clone()).await, found, "the same each time");
+    assert_eq!(azure.get(&format!("{roles}&$filter=principalId%20eq%20x"), &token).await.0, 400);
+
+    let logs = format!("{vault}/providers/microsoft.insights/diagnosticSettings?api-version=2021-05-01-preview");
+    let logs = read(&azure, &token, logs).await;
+    assert_eq!(logs["value"][0]["properties"]["logs"][0]["category"], "AuditEvent");
+    assert_eq!(logs["value"][0]["properties"]["workspaceId"], "/subscriptions/s/workspaces/w");
+
+    let vaults = azure.token("https://vault.azure.net/.default").await;
+    let data = |path: &str| format!("https://prod.vault.azure.net/certificates/{path}?api-version=7.6");
+    let issuer = read(&azure, &vaults, data("issuers/digicert")).await;
+    assert_eq!(issuer["org_details"]["id"], "o1");
+    let contacts = read(&azure, &vaults, data("contacts")).await;
+    assert_eq!(contacts["contacts"], json!([{"email": "pki@example.com", "name": "PKI"}]));
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_until_there_is_no_next_link() {
     let azure = Azure::start();
     let token = azure.token(ARM).await;
@@ -131,6 +180,15 @@ async fn refusals_name_the_reason_and_the_missing_action() {
     let (_, body) = azure.sign_in(&tenant, "/oauth2/v2.0/token", &form).await;
     let reader = body["access_token"].as_str().unwrap();
     assert_eq!(azure.get(&format!("{vaults}?api-version=2024-11-01"), reader).await.0, 200);
+    for (extension, action) in [
+        ("Microsoft.Authorization/roleAssignments", "'Microsoft.Authorization/roleAssignments/read'"),
+        ("Microsoft.Insights/diagnosticSettings", "'Microsoft.Insights/diagnosticSettings/read'"),
+    ] {
+        let vault = format!("{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.KeyVault/vaults/prod");
+        let (status, body) = azure.get(&format!("{vault}/providers/{extension}?api-version=2022-04-01"), reader).await;
+        assert_eq!(status, 403);
+        assert!(body["error"]["message"].as_str().unwrap().contains(action), "{body}");
+    }
     // Denied before it is looked up: what one may not read, one may not learn to exist either.
     for name in ["vaults", "none"] {
         let url = format!(

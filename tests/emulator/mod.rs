@@ -25,6 +25,16 @@ const SEED: &str = r#"
     sku = "premium"
     purge_protection = true
     retention_days = 30
+    tags = { owner = "payments" }
+    network = { default_action = "Deny", ip_rules = ["1.2.3.4/32"], subnets = ["/subscriptions/s/subnets/a"] }
+    access_policies = [{ object_id = "33333333-3333-3333-3333-333333333333", keys = ["get", "list"] }]
+    role_assignments = [
+      { role = "44444444-4444-4444-4444-444444444444", principal = "33333333-3333-3333-3333-333333333333" },
+      { role = "55555555-5555-5555-5555-555555555555", principal = "33333333-3333-3333-3333-333333333333", subscription = true },
+    ]
+    diagnostic_settings = [{ name = "audit", workspace = "/subscriptions/s/workspaces/w", categories = ["AuditEvent"] }]
+    issuers = [{ name = "digicert", provider = "DigiCert", account_id = "a1", organization = "o1" }]
+    contacts = [{ email = "pki@example.com", name = "PKI" }]
     [[vault]]
     name = "test"
     subscription = "11111111-1111-1111-1111-111111111111"

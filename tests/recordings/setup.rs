@@ -39,6 +39,13 @@ pub(super) fn seeds(conversation: &[&Interaction]) -> Vec<seed::Vault> {
             sku: seed::Sku::Premium,
             purge_protection: false,
             retention_days: 90,
+            tags: BTreeMap::new(),
+            network: None,
+            access_policies: Vec::new(),
+            role_assignments: Vec::new(),
+            diagnostic_settings: Vec::new(),
+            issuers: Vec::new(),
+            contacts: Vec::new(),
             objects: Vec::new(),
         });
         if let Some((_, rest)) = it.answer.split_once("\"recoverableDays\":") {

@@ -2,7 +2,7 @@
 
 use super::{common, common_hint, words};
 use crate::azure::failure::{Cause, Failure, Refusal, Unreached};
-use crate::model::{Kind, Name, VaultUri};
+use crate::model::{Kind, VaultUri};
 use crate::vault::{Condition, Error};
 
 /// What was asked of a vault, for messages and for the permission that it takes.
@@ -14,8 +14,8 @@ pub(in crate::azure) struct Asked<'a> {
     pub(in crate::azure) deed: Deed,
     /// To which kind of object.
     pub(in crate::azure) kind: Kind,
-    /// To which object; none for lists and restores.
-    pub(in crate::azure) name: Option<&'a Name>,
+    /// To which object or issuer; none for lists and restores.
+    pub(in crate::azure) name: Option<&'a str>,
 }
 
 /// What was to be done.
@@ -33,6 +33,12 @@ pub(in crate::azure) enum Deed {
     GetDeleted,
     /// Get a key's rotation policy.
     GetRotationPolicy,
+    /// List certificate issuers.
+    ListIssuers,
+    /// Get a certificate issuer.
+    GetIssuer,
+    /// Get those who are told about certificates.
+    GetContacts,
     /// Back up.
     BackUp,
     /// Restore.
@@ -50,6 +56,9 @@ impl Deed {
             Deed::Get => "get",
             Deed::GetDeleted => "get deleted",
             Deed::GetRotationPolicy => "get the rotation policy of",
+            Deed::ListIssuers => "list the issuers of",
+            Deed::GetIssuer => "get the issuer of",
+            Deed::GetContacts => "get the contacts of",
             Deed::BackUp => "back up",
             Deed::Restore => "restore a",
             Deed::Recover => "recover deleted",
@@ -62,6 +71,9 @@ impl Deed {
             Deed::List | Deed::ListDeleted | Deed::ListVersions => "list",
             Deed::Get | Deed::GetDeleted => "get",
             Deed::GetRotationPolicy => "getrotationpolicy",
+            Deed::ListIssuers => "listissuers",
+            Deed::GetIssuer => "getissuers",
+            Deed::GetContacts => "managecontacts",
             Deed::BackUp => "backup",
             Deed::Restore => "restore",
             Deed::Recover => "recover",
@@ -71,6 +83,7 @@ impl Deed {
     fn role(self) -> &'static str {
         match self {
             Deed::Restore | Deed::Recover => "policies/roles/restore-operator.json",
+            Deed::GetContacts => "policies/roles/contacts-reader.json",
             _ => "policies/roles/snapshot-reader.json",
         }
     }
@@ -81,6 +94,9 @@ impl Asked<'_> {
     fn action(&self) -> String {
         let verb = match self.deed {
             Deed::GetRotationPolicy => return "Microsoft.KeyVault/vaults/keyrotationpolicies/read".to_owned(),
+            Deed::ListIssuers | Deed::GetIssuer => return "Microsoft.KeyVault/vaults/certificatecas/read".to_owned(),
+            // There is no action that only reads them (Microsoft's table of permissions).
+            Deed::GetContacts => return "Microsoft.KeyVault/vaults/certificatecontacts/write".to_owned(),
             Deed::BackUp => "backup/action",
             Deed::Restore => "restore/action",
             Deed::Recover => "recover/action",
@@ -94,6 +110,7 @@ impl Asked<'_> {
     /// `couldn't back up key "tde" of vault prod.vault.azure.net`.
     fn subject(&self) -> String {
         let object = match self.name {
+            Some(name) if self.deed == Deed::GetIssuer => format!("certificates \"{name}\""),
             Some(name) => format!("{} \"{name}\"", self.kind),
             None if self.deed == Deed::Restore => self.kind.to_string(),
             None => self.kind.plural().to_owned(),
@@ -250,8 +267,7 @@ mod tests {
 
     fn told(failure: &Failure, deed: Deed) -> Error {
         let vault = VaultUri::parse("https://prod.vault.azure.net").unwrap();
-        let name = Name::parse("tde").unwrap();
-        vault_error(failure, &Asked { vault: &vault, deed, kind: Kind::Key, name: Some(&name) })
+        vault_error(failure, &Asked { vault: &vault, deed, kind: Kind::Key, name: Some("tde") })
     }
 
     #[test]

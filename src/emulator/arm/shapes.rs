@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::blob::{AccountFacts, ContainerFacts};
 use crate::emulator::regions::Region;
-use crate::emulator::seed::{Sku, Worm};
+use crate::emulator::seed::{AccessPolicy, Diagnostic, Network, NetworkDefault, RoleAssignment, Sku, Worm};
 use crate::emulator::vault::VaultFacts;
 
 /// The resource type of vaults.
@@ -92,7 +92,8 @@ fn resource(subscription: &str, kind: &str, name: &str, location: &str) -> Value
 }
 
 pub(super) fn vault_resource(vault: &VaultFacts) -> Value {
-    resource(&vault.subscription, VAULT, &vault.name, &vault.location)
+    let tags = json!({"tags": vault.settings.tags});
+    with(resource(&vault.subscription, VAULT, &vault.name, &vault.location), tags)
 }
 
 pub(super) fn account_resource(account: &AccountFacts) -> Value {
@@ -112,14 +113,16 @@ pub(super) fn vault(vault: &VaultFacts, tenant_id: &str) -> Value {
         Sku::Standard => "standard",
         Sku::Premium => "premium",
     };
+    let policies: Vec<Value> =
+        vault.settings.access_policies.iter().map(|policy| access_policy(policy, tenant_id)).collect();
     let mut properties = json!({
         "sku": {"family": "A", "name": sku},
         "tenantId": tenant_id,
-        "accessPolicies": [],
+        "accessPolicies": policies,
         "enabledForDeployment": false,
         "enableSoftDelete": true,
         "softDeleteRetentionInDays": vault.retention_days,
-        "enableRbacAuthorization": true,
+        "enableRbacAuthorization": policies.is_empty(),
         "vaultUri": format!("https://{}.vault.azure.net/", vault.name),
         "provisioningState": "Succeeded",
         "publicNetworkAccess": "Enabled",
@@ -128,7 +131,80 @@ pub(super) fn vault(vault: &VaultFacts, tenant_id: &str) -> Value {
     if vault.purge_protection {
         properties = with(properties, json!({"enablePurgeProtection": true}));
     }
+    // Absent where nobody ever set any.
+    if let Some(network) = &vault.settings.network {
+        properties = with(properties, json!({"networkAcls": network_rules(network)}));
+    }
     with(vault_resource(vault), json!({"properties": properties}))
+}
+
+fn access_policy(policy: &AccessPolicy, tenant_id: &str) -> Value {
+    let AccessPolicy { object_id, keys, secrets, certificates } = policy;
+    json!({
+        "tenantId": tenant_id,
+        "objectId": object_id,
+        "permissions": {"keys": keys, "secrets": secrets, "certificates": certificates, "storage": []},
+    })
+}
+
+fn network_rules(network: &Network) -> Value {
+    let each = |name: &str, values: &[String]| values.iter().map(|value| json!({name: value})).collect::<Vec<_>>();
+    let action = match network.default_action {
+        NetworkDefault::Allow => "Allow",
+        NetworkDefault::Deny => "Deny",
+    };
+    json!({
+        "bypass": "AzureServices",
+        "defaultAction": action,
+        "ipRules": each("value", &network.ip_rules),
+        "virtualNetworkRules": each("id", &network.subnets),
+    })
+}
+
+/// A role assignment (DOC: the sample of Microsoft's reference). Its id is made up, and the same each time.
+pub(super) fn role_assignment(vault: &VaultFacts, assignment: &RoleAssignment) -> Value {
+    let subscription = format!("/subscriptions/{}", vault.subscription);
+    let scope = match assignment.subscription {
+        true => subscription.clone(),
+        false => resource_id(&vault.subscription, VAULT, &vault.name),
+    };
+    let name = uuid_of(&format!("{scope}|{}|{}", assignment.role, assignment.principal));
+    json!({
+        "properties": {
+            "roleDefinitionId":
+                format!("{subscription}/providers/Microsoft.Authorization/roleDefinitions/{}", assignment.role),
+            "principalId": assignment.principal,
+            "principalType": "ServicePrincipal",
+            "scope": scope,
+        },
+        "id": format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"),
+        "type": "Microsoft.Authorization/roleAssignments",
+        "name": name,
+    })
+}
+
+/// A diagnostic setting (DOC: the sample of Microsoft's reference).
+pub(super) fn diagnostic_setting(vault: &VaultFacts, setting: &Diagnostic) -> Value {
+    let vault = resource_id(&vault.subscription, VAULT, &vault.name);
+    let log = |category: &String| json!({"category": category, "enabled": true, "retentionPolicy": {"enabled": false, "days": 0}});
+    json!({
+        "id": format!("{vault}/providers/microsoft.insights/diagnosticSettings/{}", setting.name),
+        "type": "Microsoft.Insights/diagnosticSettings",
+        "name": setting.name,
+        "properties": {
+            "workspaceId": setting.workspace,
+            "metrics": [],
+            "logs": setting.categories.iter().map(log).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// A UUID that is the same for the same text.
+fn uuid_of(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 pub(super) fn account(account: &AccountFacts) -> Value {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Account, Container, Object, ObjectKind, Principal, Seed, Sku, Vault, Worm};
+use super::{
+    Account, Contact, Container, Issuer, Object, ObjectKind, Principal, RoleAssignment, Seed, Sku, Vault, Worm,
+};
 use crate::emulator::regions;
 use crate::error::{Error, Result};
 
@@ -64,6 +66,7 @@ fn vault(vault: &Vault) -> Result<()> {
     )?;
     place(&vault.subscription, &vault.location)?;
     require((7..=90).contains(&vault.retention_days), "retention_days must be 7 to 90")?;
+    settings(vault)?;
     for it in &vault.objects {
         object(it, vault.sku).map_err(|e| e.context(format!("object {:?}", it.name)))?;
     }
@@ -77,14 +80,38 @@ fn vault(vault: &Vault) -> Result<()> {
     unique("secret", secrets.iter().map(String::as_str))
 }
 
+fn settings(vault: &Vault) -> Result<()> {
+    let uuid = |text: &str| uuid::Uuid::try_parse(text).is_ok();
+    let named = |issuer: &Issuer| hyphenated(&issuer.name, 1..=127);
+    let assigned = |it: &RoleAssignment| uuid(&it.role) && uuid(&it.principal);
+    let reached = |contact: &Contact| contact.email.contains('@');
+    unique("issuer", vault.issuers.iter().map(|issuer| issuer.name.as_str()))?;
+    unique("diagnostic setting", vault.diagnostic_settings.iter().map(|it| it.name.as_str()))?;
+    require(vault.issuers.iter().all(named), "an issuer's name has 1 to 127 letters, digits and hyphens")?;
+    require(vault.contacts.iter().all(reached), "a contact's email is no e-mail address")?;
+    require(vault.role_assignments.iter().all(assigned), "role and principal of a role assignment must be UUIDs")?;
+    require(
+        vault.access_policies.iter().all(|it| uuid(&it.object_id)),
+        "object_id of an access policy must be a UUID",
+    )?;
+    require(vault.tags.len() <= 50, "a resource has at most 50 tags")
+}
+
 fn object(object: &Object, sku: Sku) -> Result<()> {
     let stem = if object.count.is_some() { 122 } else { 127 };
     require(hyphenated(&object.name, 1..=stem), "an object's name has 1 to 127 letters, digits and hyphens")?;
     require((1..=1_000).contains(&object.versions), "versions must be 1 to 1000")?;
     require(object.count.is_none_or(|count| (1..=100_000).contains(&count)), "count must be 1 to 100000")?;
     require(
-        object.expires_in_days.is_none_or(|days| (-36_500..=36_500).contains(&days)),
-        "expires_in_days must be -36500 to 36500",
+        [object.expires_in_days, object.valid_in_days]
+            .into_iter()
+            .flatten()
+            .all(|days| (-36_500..=36_500).contains(&days)),
+        "expires_in_days and valid_in_days must be -36500 to 36500",
+    )?;
+    require(
+        object.expires_in_days.is_none_or(|expires| object.valid_in_days.is_none_or(|valid| valid < expires)),
+        "an object must not expire before it is valid",
     )?;
     require(
         object.tags.len() <= 15 && object.tags.iter().all(|(key, value)| key.len() <= 512 && value.len() <= 256),
@@ -207,6 +234,12 @@ mod tests {
             (objects("{ kind = \"key\", name = \"k\", type = \"RSA-HSM\" }"), "object \"k\": an HSM key needs a vault"),
             (objects("{ kind = \"key\", name = \"k\", type = \"EC\", bits = 2048 }"), "only an RSA key has bits"),
             (objects("{ kind = \"secret\", name = \"a b\" }"), "letters, digits and hyphens"),
+            (
+                objects("{ kind = \"secret\", name = \"a\", valid_in_days = 1, expires_in_days = 1 }"),
+                "must not expire before it is valid",
+            ),
+            (format!("{VAULT}issuers = [{{ name = \"a/b\", provider = \"Test\" }}]\n"), "an issuer's name has"),
+            (format!("{VAULT}role_assignments = [{{ role = \"Owner\", principal = \"me\" }}]\n"), "must be UUIDs"),
             (
                 objects("{ kind = \"certificate\", name = \"tls\" }, { kind = \"secret\", name = \"TLS\" }"),
                 "two of secret \"TLS\"",

@@ -2,6 +2,7 @@
 
 use super::errors::Fault;
 use super::state::{Answer, Call, ok};
+use crate::emulator::seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,6 +45,28 @@ pub(super) struct Contact {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phone: Option<String>,
+}
+
+impl Issuer {
+    /// An issuer of a seed, made at `created`.
+    pub(super) fn seeded(seed: &seed::Issuer, created: i64) -> Self {
+        Issuer {
+            name: seed.name.clone(),
+            provider: seed.provider.clone(),
+            credentials: seed.account_id.clone().map(|id| Credentials { account_id: Some(id) }),
+            org_details: seed.organization.clone().map(|id| Organization { id: Some(id), ..Organization::default() }),
+            enabled: true,
+            created,
+            updated: created,
+        }
+    }
+}
+
+impl Contact {
+    /// A contact of a seed.
+    pub(super) fn seeded(seed: &seed::Contact) -> Self {
+        Contact { email: Some(seed.email.clone()), name: seed.name.clone(), phone: seed.phone.clone() }
+    }
 }
 
 #[derive(Serialize)]

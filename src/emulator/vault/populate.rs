@@ -3,6 +3,7 @@
 
 use super::certificates::{self, CertificateExtra, NewVersion};
 use super::encoding;
+use super::issuers::{Contact, Issuer};
 use super::keys::{KeyContent, parse_type};
 use super::object::{Attributes, Content, DAY, Kind, Phase, Tags, Version};
 use super::pending;
@@ -43,8 +44,12 @@ pub(super) fn vault(seed: &seed::Vault, now: i64, chance: &mut Chance) -> Result
         certificates: super::object::Shelf::default(),
         pending: BTreeMap::new(),
         issuers: BTreeMap::new(),
-        contacts: Vec::new(),
+        contacts: seed.contacts.iter().map(Contact::seeded).collect(),
+        settings: seed.settings(),
     };
+    for issuer in &seed.issuers {
+        vault.issuers.insert(issuer.name.to_ascii_uppercase(), Issuer::seeded(issuer, now - 30 * DAY));
+    }
     for object in &seed.objects {
         for name in names(object) {
             add(&mut vault, object, &name, now, chance)
@@ -137,7 +142,9 @@ fn past(object: &seed::Object, version: u32, now: i64, chance: &mut Chance) -> A
     let part = i64::from(u32::from_be_bytes(chance.bytes())) % DAY;
     let mut attributes = Attributes::new(now - age - part);
     attributes.enabled = object.enabled;
-    attributes.exp = object.expires_in_days.map(|days| now.saturating_add(days.saturating_mul(DAY)));
+    let in_days = |days: i64| now.saturating_add(days.saturating_mul(DAY));
+    attributes.exp = object.expires_in_days.map(in_days);
+    attributes.nbf = object.valid_in_days.map(in_days);
     attributes
 }
 
@@ -155,8 +162,9 @@ fn certificate(
     policy.x509_props.validity_months = MONTHS;
     policy.key_props.kty = key.kty().to_owned();
     policy.set_spec(key.spec);
-    attributes.nbf = Some(attributes.created - x509::HEAD_START);
-    attributes.exp = attributes.exp.or(Some(pending::expiry(attributes.created, MONTHS)));
+    let valid = attributes.nbf.unwrap_or(attributes.created - x509::HEAD_START);
+    attributes.nbf = Some(valid);
+    attributes.exp = attributes.exp.or(Some(pending::expiry(valid.max(attributes.created), MONTHS)));
     if attributes.exp <= attributes.nbf {
         return Err("it would expire before it was made: lower the number of versions".into());
     }

@@ -10,7 +10,7 @@ use super::object::{Content, DAY, Kind, Moment, Shelf};
 use super::pending::Pending;
 use super::secrets::SecretContent;
 use super::worlds::World;
-use crate::emulator::seed::Sku;
+use crate::emulator::seed::{Settings, Sku};
 use crate::emulator::wire::{Request, Response};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,9 @@ pub(super) struct Vault {
     /// Issuers by upper-cased name.
     pub(super) issuers: BTreeMap<String, Issuer>,
     pub(super) contacts: Vec<Contact>,
+    /// What Resource Manager shows beside. Absent in a state that was saved before there was any.
+    #[serde(default)]
+    pub(super) settings: Settings,
 }
 
 impl Vault {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::run::Run;
+use super::settings;
 use crate::archive::{Appender, md5};
 use crate::error::{Context, Error, Result};
 use crate::format::entry::{Event, SnapshotRef};
@@ -41,6 +42,10 @@ pub(super) fn due(run: &Run<'_>) -> bool {
 pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
     secure(run).await?;
     let doors = run.doors;
+    if let Some(new) = run.new_settings.take() {
+        let (stored, digest) = settings::store(doors, run.order, &run.guard, new).await?;
+        (run.header.settings, run.header.settings_fingerprint) = (Some(stored), Some(digest));
+    }
     doors.progress.stage("committing", None);
     let header = head(run);
     let encoded = encode(run, &header)?;

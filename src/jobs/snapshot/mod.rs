@@ -8,6 +8,7 @@ mod book;
 mod commit;
 mod report;
 mod run;
+mod settings;
 mod stock;
 mod take;
 
@@ -24,8 +25,8 @@ use crate::ambient::Ambient;
 use crate::archive::Reader;
 use crate::capture::Policy;
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::manifest::{self, Counts, Gap, Header, Status};
-use crate::model::{Digest, VaultFacts};
+use crate::format::manifest::{self, Counts, Header, Status};
+use crate::model::Digest;
 use crate::progress::{Halt, Progress, Stop};
 use crate::seal::Recipients;
 use crate::store;
@@ -111,15 +112,16 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
     insist(doors.store, &guard, order.worm)?;
     doors.progress.stage("taking stock", None);
     let head = doors.reader.head(doors.vault.uri()).await?;
-    let Stock { book, previous: _, damage, struck } = take_stock(doors, &guard, head.as_ref()).await?;
+    let Stock { book, previous, damage, struck } = take_stock(doors, &guard, head.as_ref()).await?;
     let mut warnings: Vec<String> = damage.iter().map(|gap| gap.detail.clone()).collect();
     if struck > 0 {
         warnings.push(format!(
             "{struck} captures of the previous snapshot are gone or hold other bytes, and were taken again where they could be: run `akv-archiver verify`"
         ));
     }
-    let (facts, mut gaps) = ask_facts(doors).await;
-    gaps.extend(damage);
+    let mut found = settings::find(doors, order, &guard, previous.as_ref()).await?;
+    let gaps = found.gaps.drain(..).chain(damage).collect();
+    let new_settings = found.new.take();
     let sequence = head.map_or(0, |head| head.entry().sequence) + 1;
     Ok(Run {
         doors,
@@ -127,7 +129,8 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
         guard,
         started,
         book,
-        header: blank(doors, order, sequence, started, facts),
+        header: blank(doors, order, sequence, started, found),
+        new_settings,
         gaps,
         warnings,
         fresh: Vec::new(),
@@ -140,24 +143,14 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
     })
 }
 
-async fn ask_facts(doors: &Doors<'_>) -> (Option<VaultFacts>, Vec<Gap>) {
-    let Some(door) = doors.facts else { return (None, Vec::new()) };
-    match door.facts(doors.vault.uri()).await {
-        Ok(facts) => (Some(facts), Vec::new()),
-        Err(error) => {
-            (None, vec![Gap { code: format!("vault-facts-{}", error.condition.name()), detail: error.to_string() }])
-        }
-    }
-}
-
 /// The header of a manifest that has no lines yet.
-fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>, facts: Option<VaultFacts>) -> Header {
+fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>, found: settings::Found) -> Header {
     Header {
         format: manifest::FORMAT.into(),
         archive_id: doors.reader.archive().archive_id,
         sequence,
         vault: doors.vault.uri().clone(),
-        facts,
+        facts: found.facts,
         started,
         finished: started,
         tool: super::TOOL.into(),
@@ -165,8 +158,8 @@ fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>
         policy_sha256: order.policy_sha256,
         counts: Counts::default(),
         gaps: Vec::new(),
-        settings: None,
-        settings_fingerprint: None,
+        settings: found.settings,
+        settings_fingerprint: found.fingerprint,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Doors, Order, commit};
 use crate::capture::{self, EVERYTHING, Found, Swept, Task};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Gap, Header};
+use crate::format::settings::Settings;
 use crate::jobs::protection::Written;
 use crate::model::{Kind, Object};
 use crate::progress::Halt;
@@ -35,6 +36,8 @@ pub(super) struct Run<'a> {
     pub(super) book: Book,
     /// What the header says of the vault itself.
     pub(super) header: Header,
+    /// The vault's settings, where the archive does not have them yet.
+    pub(super) new_settings: Option<Settings>,
     /// What could not be read of the vault itself.
     pub(super) gaps: Vec<Gap>,
     pub(super) warnings: Vec<String>,

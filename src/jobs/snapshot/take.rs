@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use zeroize::Zeroizing;
 
 use super::Doors;
 use super::book::Summary;
@@ -92,19 +93,25 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
     Ok(Settled { entry: Entry::Taken(Box::new((reference, summary, written))), warning })
 }
 
-/// Packs and encrypts, on a thread that may block: it takes a processor for a while, and plugins of recipients talk to
-/// programs, while other objects' answers wait to be read. The inner failure is the object's, the outer one everybody's.
+/// Packs and encrypts. The inner failure is the object's, the outer one everybody's.
 async fn seal(doors: &Doors<'_>, capture: Capture) -> Result<Result<Bytes, format::Error>> {
+    close(doors, move || format::capture::pack(&capture)).await
+}
+
+/// Packs and encrypts, on a thread that may block: it takes a processor for a while, and plugins of recipients talk to
+/// programs, while other objects' answers wait to be read.
+pub(super) async fn close(
+    doors: &Doors<'_>,
+    pack: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, format::Error> + Send + 'static,
+) -> Result<Result<Bytes, format::Error>> {
     let recipients = Arc::clone(doors.recipients);
-    let sealing = tokio::task::spawn_blocking(move || match format::capture::pack(&capture) {
+    let sealing = tokio::task::spawn_blocking(move || match pack() {
         Ok(packed) => recipients.close(&packed).map(|sealed| Ok(Bytes::from(sealed))),
         Err(error) => Ok(Err(error)),
     });
     sealing.await.map_err(|error| Error::internal(format!("the thread that encrypts ended: {error}")))?
 }
 
-/// Stores a sealed capture. A taken path means that another run took the same object in the same second; the next
-/// second's name will do, and is then the time that the manifest gives, since the two must agree.
 async fn store_capture(
     doors: &Doors<'_>,
     object: &Object,
@@ -112,15 +119,28 @@ async fn store_capture(
     fingerprint: &Digest,
     sealed: &Bytes,
 ) -> Result<(StorePath, DateTime<Utc>, Option<String>)> {
+    let path = |at| paths::capture(doors.vault.uri(), object, at, fingerprint);
+    store_sealed(doors, &format!("the capture of {object}"), captured_at, path, sealed).await
+}
+
+/// Stores something sealed. A taken path means that another run took the same thing in the same second; the next
+/// second's name will do, and is then the time that the manifest gives, since the two must agree.
+pub(super) async fn store_sealed(
+    doors: &Doors<'_>,
+    what: &str,
+    captured_at: DateTime<Utc>,
+    path: impl Fn(DateTime<Utc>) -> Result<StorePath, format::Error>,
+    sealed: &Bytes,
+) -> Result<(StorePath, DateTime<Utc>, Option<String>)> {
     const NAMES: i64 = 10;
     for later in 0..NAMES {
         let at = captured_at + chrono::TimeDelta::seconds(later);
-        let path = paths::capture(doors.vault.uri(), object, at, fingerprint)?;
+        let path = path(at)?;
         match doors.store.create(&path, sealed.clone()).await {
             Ok(created) => return Ok((path, at, created.version)),
             Err(error) if error.condition == Condition::Exists => {}
-            Err(error) => return Err(Error::from(error).context(format!("couldn't store the capture of {object}"))),
+            Err(error) => return Err(Error::from(error).context(format!("couldn't store {what}"))),
         }
     }
-    Err(Error::new(Kind::Conflict, format!("couldn't store the capture of {object}: {NAMES} names in a row are taken")))
+    Err(Error::new(Kind::Conflict, format!("couldn't store {what}: {NAMES} names in a row are taken")))
 }

@@ -83,6 +83,7 @@ impl Memory {
                 });
                 bundles.collect::<Result<_, Error>>()?
             }
+            Listing::Issuers => self.issuers(state),
             Listing::Versions(object) => {
                 let stored = state.live.get(object).into_iter();
                 // In no order: the newest first, as nobody may rely upon.
@@ -104,6 +105,8 @@ impl Memory {
                     false => Err(missing(&key)),
                 };
             }
+            Item::Issuer(name) => return self.issuer(state, name),
+            Item::Contacts => return self.contacts(state),
             Item::Deleted(object) => {
                 if state.arriving.contains_key(object) {
                     return Err(Error::new(Condition::InTransition, format!("{object} is being recovered")));

@@ -1,0 +1,128 @@
+//! A tar of few known files in one order and one form (docs/FORMAT.md section 6), and what its files have in common. A
+//! header is compared with the one that would be written, so that nothing a tar can otherwise say needs to be thought of:
+//! links, owners, extensions, paths that lead elsewhere. Knows no file's meaning.
+
+use ::tar::{EntryType, Header};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::{Error, Fault, json, zst};
+
+const BLOCK: usize = 512;
+
+/// A file that such a tar has: its name, and its greatest length in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct File(pub(super) &'static str, pub(super) usize);
+
+/// A file of a tar: its name and its bytes.
+pub type NamedFile = (&'static str, Zeroizing<Vec<u8>>);
+
+/// The compressed tar of these files, ready to be sealed; `mtime` in seconds since 1970.
+pub(super) fn pack<const N: usize>(
+    files: [File; N],
+    contents: [&[u8]; N],
+    mtime: u64,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let length = contents.iter().map(|content| BLOCK + content.len().next_multiple_of(BLOCK)).sum::<usize>();
+    // Reserved whole, so that growing leaves no copy behind.
+    let mut tar = Zeroizing::new(Vec::with_capacity(length + 2 * BLOCK));
+    for (File(name, limit), content) in files.into_iter().zip(contents) {
+        bounded(name, content.len() as u64, limit)?;
+        tar.extend_from_slice(header(name, content.len() as u64, mtime)?.as_bytes());
+        tar.extend_from_slice(content);
+        let padded = tar.len().next_multiple_of(BLOCK);
+        tar.resize(padded, 0);
+    }
+    let end = tar.len() + 2 * BLOCK;
+    tar.resize(end, 0);
+    Ok(Zeroizing::new(zst::compress(&tar)?))
+}
+
+/// The tar that [`pack`] compressed, of at most the length that these files can make.
+pub(super) fn decompress<const N: usize>(files: [File; N], bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+    // A header, padding, and the end.
+    let longest = files.iter().map(|File(_, limit)| limit + 2 * BLOCK).sum::<usize>() + 2 * BLOCK;
+    zst::decompress(bytes, longest)
+}
+
+/// The contents of these files and their time. Only what [`pack`] makes is read.
+pub(super) fn read<const N: usize>(files: [File; N], tar: &[u8]) -> Result<([&[u8]; N], u64), Error> {
+    let (mut rest, mut at) = (tar, None);
+    let mut contents: [&[u8]; N] = [&[]; N];
+    for (File(name, limit), content) in files.into_iter().zip(&mut contents) {
+        let (found, mtime) = member(&mut rest, name, limit, at)?;
+        (*content, at) = (found, Some(mtime));
+    }
+    if rest.len() != 2 * BLOCK || rest.iter().any(|byte| *byte != 0) {
+        return Err(bad("the tar does not end with two blocks of zeros after its last file"));
+    }
+    at.map(|at| (contents, at)).ok_or_else(|| bad("the tar has no file"))
+}
+
+/// The time of a tar's files.
+pub(super) fn mtime(captured_at: DateTime<Utc>) -> Result<u64, Error> {
+    u64::try_from(captured_at.timestamp()).map_err(|_| bad("the capture is from before 1970"))
+}
+
+/// A JSON file's text: one document and a newline.
+pub(super) fn write_json<T: Serialize>(name: &str, document: &T) -> Result<Vec<u8>, Error> {
+    let mut text =
+        serde_json::to_vec(document).map_err(|error| Error::new(Fault::NotJson, format!("{name}: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The document of a JSON file, which must name its `format`.
+pub(super) fn read_json<T: DeserializeOwned>(name: &str, text: &[u8], format: &str) -> Result<T, Error> {
+    let text = text.strip_suffix(b"\n");
+    let text = text.ok_or_else(|| Error::new(Fault::NotJson, format!("{name}: the newline at the end is missing")))?;
+    json::check_format(text, format).map_err(|error| error.at(name))?;
+    serde_json::from_slice(text).map_err(|error| Error::new(Fault::BadMember, format!("{name}: {error}")))
+}
+
+/// Takes one member off the front.
+fn member<'a>(rest: &mut &'a [u8], name: &str, limit: usize, at: Option<u64>) -> Result<(&'a [u8], u64), Error> {
+    let short = || bad(format!("the tar ends before {name} does"));
+    let (block, after) = rest.split_at_checked(BLOCK).ok_or_else(short)?;
+    let found = Header::from_byte_slice(block);
+    let malformed = |_| bad(format!("the header of {name} is malformed"));
+    let (size, mtime) = (found.entry_size().map_err(malformed)?, found.mtime().map_err(malformed)?);
+    if header(name, size, at.unwrap_or(mtime))?.as_bytes().as_slice() != block {
+        return Err(bad(format!("where {name} belongs is another file, or it is not a plain file of that time")));
+    }
+    let size = bounded(name, size, limit)?;
+    let (content, after) = after.split_at_checked(size).ok_or_else(short)?;
+    let (padding, after) = after.split_at_checked(size.next_multiple_of(BLOCK) - size).ok_or_else(short)?;
+    if padding.iter().any(|byte| *byte != 0) {
+        return Err(bad(format!("the padding after {name} is not zero")));
+    }
+    *rest = after;
+    Ok((content, mtime))
+}
+
+/// The one header that a file of this name, size and time has.
+fn header(name: &str, size: u64, mtime: u64) -> Result<Header, Error> {
+    let mut header = Header::new_ustar();
+    header.set_path(name).map_err(|error| bad(format!("{name}: {error}")))?;
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_mtime(mtime);
+    header.set_cksum();
+    Ok(header)
+}
+
+fn bounded(name: &str, size: u64, limit: usize) -> Result<usize, Error> {
+    usize::try_from(size)
+        .ok()
+        .filter(|size| *size <= limit)
+        .ok_or_else(|| Error::new(Fault::TooLarge, format!("{name} has {size} bytes, more than {limit}")))
+}
+
+fn bad(detail: impl Into<String>) -> Error {
+    Error::new(Fault::BadTar, detail)
+}

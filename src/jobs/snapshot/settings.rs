@@ -1,0 +1,98 @@
+//! The vault's own settings in a snapshot: asked for, sealed and stored like a capture, unless the archive has them as they
+//! are.
+
+use bytes::Bytes;
+
+use super::take::{close, store_sealed};
+use super::{Doors, Order};
+use crate::archive::{md5, oldest_of};
+use crate::capture::{self, Known, Settled};
+use crate::error::{Context, Error, Result};
+use crate::format::manifest::{CaptureRef, Gap, Header};
+use crate::format::paths;
+use crate::format::settings::{Settings, fingerprint, pack};
+use crate::jobs::TOOL;
+use crate::jobs::protection::{Written, read_back};
+use crate::model::{Digest, VaultFacts, hex, unhex};
+use crate::store::Guard;
+
+/// What a header says of the vault's settings.
+pub(super) struct Found {
+    pub(super) facts: Option<VaultFacts>,
+    pub(super) settings: Option<CaptureRef>,
+    pub(super) fingerprint: Option<Digest>,
+    /// Those that the archive does not have yet.
+    pub(super) new: Option<Settings>,
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// Asks for the settings and looks whether the archive has them.
+pub(super) async fn find(doors: &Doors<'_>, order: &Order, guard: &Guard, previous: Option<&Header>) -> Result<Found> {
+    let now = doors.ambient.now();
+    let Settled { facts, settings, gaps } = capture::settings(doors.vault, doors.facts, TOOL, now).await;
+    let Some(settings) = settings else {
+        return Ok(Found { facts, settings: None, fingerprint: None, new: None, gaps });
+    };
+    let digest = fingerprint(&settings).context("couldn't compare the vault's settings")?;
+    let known = known(doors, order, guard, previous, digest).await?;
+    let new = known.is_none().then_some(settings);
+    Ok(Found { facts, fingerprint: known.is_some().then_some(digest), settings: known, new, gaps })
+}
+
+/// The settings that the archive has, if they are these and still there.
+async fn known(
+    doors: &Doors<'_>,
+    order: &Order,
+    guard: &Guard,
+    previous: Option<&Header>,
+    digest: Digest,
+) -> Result<Option<CaptureRef>> {
+    let same = previous.filter(|header| header.settings_fingerprint == Some(digest));
+    let Some(earlier) = same.and_then(|header| header.settings.clone()) else { return Ok(None) };
+    let listed = oldest_of(doors.store, &earlier.path).await.context("couldn't look for the vault's settings")?;
+    let Some(listed) = listed.filter(|listed| {
+        let bytes = listed.md5.is_none_or(|md5| unhex(&earlier.md5).as_deref() == Some(&md5));
+        bytes && listed.size == earlier.size && (earlier.version.is_none() || listed.version == earlier.version)
+    }) else {
+        return Ok(None);
+    };
+    let protection = guard.covers(&listed);
+    let (mode, protected_until) = (protection.mode, protection.until);
+    let captured_at = earlier.captured_at;
+    let state =
+        Known { fingerprint: digest, versions: None, captured_at, compared_at: captured_at, mode, protected_until };
+    let good = capture::still_good(&state, &order.policy, doors.ambient.now());
+    Ok(good.then_some(CaptureRef { mode, protected_until, reused: true, ..earlier }))
+}
+
+/// Stores new settings.
+pub(super) async fn store(
+    doors: &Doors<'_>,
+    order: &Order,
+    guard: &Guard,
+    settings: Settings,
+) -> Result<(CaptureRef, Digest)> {
+    let digest = fingerprint(&settings).context("couldn't compare the vault's settings")?;
+    let vault = doors.vault.uri();
+    let began = settings.captured_at;
+    let sealed: Bytes = close(doors, move || pack(&settings)).await?.context("couldn't pack the vault's settings")?;
+    let path = |at| paths::settings(vault, at, &digest);
+    let (path, captured_at, version) = store_sealed(doors, "the vault's settings", began, path, &sealed).await?;
+    let (size, md5) = (sealed.len() as u64, md5(&sealed));
+    let written = [Written { path: path.clone(), version: version.clone(), size, md5 }];
+    let mut protections = read_back(doors.store, guard, order.worm, &written, path.as_str()).await?;
+    let protection = protections.remove(&path).ok_or_else(|| Error::internal(format!("{path} was not read back")))?;
+    let reference = CaptureRef {
+        path,
+        version,
+        sha256: Digest::of(&sealed),
+        md5: hex(&md5),
+        size,
+        captured_at,
+        mode: protection.mode,
+        protected_until: protection.until,
+        kid: None,
+        reused: false,
+    };
+    Ok((reference, digest))
+}
