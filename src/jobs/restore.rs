@@ -58,7 +58,9 @@ pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> 
     let mut notes = std::mem::take(&mut search.notes);
     if !excluded.is_empty() {
         let names = history::some_of(&excluded);
-        notes.push(format!("the archive's policy leaves out, and this plan too unless they are asked for by name: {names}"));
+        notes.push(format!(
+            "the archive's policy leaves out, and this plan too unless they are asked for by name: {names}"
+        ));
     }
     // What was asked for by name must be there; of all that there is, what has no capture anywhere is told.
     let found = match all {

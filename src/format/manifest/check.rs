@@ -145,7 +145,9 @@ fn check_line(line: &Line, certificates: &[Name]) -> Result<(), Error> {
             bad("a managed object's certificate is not among the live lines")
         }
         (State::Managed | State::Excluded, None, None) => Ok(()),
-        (State::Managed | State::Excluded, ..) => bad("only a live object that is captured itself has a capture or a gap"),
+        (State::Managed | State::Excluded, ..) => {
+            bad("only a live object that is captured itself has a capture or a gap")
+        }
         (State::Deleted, _, Some(_)) => bad("a deleted object has no gap"),
         (State::Deleted, Some(capture), None) if !capture.reused => bad("a deleted object's capture is an earlier one"),
         (State::Deleted, _, None) => Ok(()),

@@ -421,7 +421,10 @@ mod tests {
         let mut decoder = Decoder::new(&bytes, &Limits::default()).unwrap();
         assert!(decoder.next().unwrap().is_ok() && decoder.next().unwrap().is_ok());
         let error = decoder.next().unwrap().unwrap_err();
-        assert_eq!((error.fault, error.detail.as_str()), (Fault::Unordered, "line 3: key/b: it does not follow the line before it"));
+        assert_eq!(
+            (error.fault, error.detail.as_str()),
+            (Fault::Unordered, "line 3: key/b: it does not follow the line before it")
+        );
         assert!(decoder.next().is_none());
         assert_eq!(decoder.finish().unwrap_err().fault, Fault::ManifestLayout);
         let bytes = text(&[a, b]);

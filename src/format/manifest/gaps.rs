@@ -64,10 +64,10 @@ mod tests {
     fn what_does_not_fit_is_counted() {
         let capped = Header::cap_gaps(gaps(120, "no id"));
         assert_eq!(capped[..50], gaps(50, "no id"));
-        assert_eq!(capped[50..], [Gap {
-            code: MORE.into(),
-            detail: "70 more gaps of the vault are not listed here".into()
-        }]);
+        assert_eq!(
+            capped[50..],
+            [Gap { code: MORE.into(), detail: "70 more gaps of the vault are not listed here".into() }]
+        );
     }
 
     #[test]
