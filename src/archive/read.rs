@@ -219,3 +219,51 @@ fn at(path: &StorePath, error: impl Into<Error>) -> Error {
 fn tampered(path: &StorePath, what: &str) -> Error {
     Error::new(Kind::Tampered, format!("{path}: {what}")).hint("`akv-archiver verify` tells what else does not hold")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::fixture::House;
+    use crate::vault::Read as _;
+
+    #[tokio::test]
+    async fn a_manifest_can_be_read_line_by_line_and_the_reader_may_end_it() {
+        let house = House::new(&["key/a", "secret/b", "secret/c"]).await;
+        house.snapshot().await.unwrap();
+        let reader = house.reader().await;
+        let head = reader.head(house.vault.uri()).await.unwrap().unwrap();
+        let snapshot = latest_snapshot(&head).unwrap();
+        let whole = reader.manifest(snapshot).await.unwrap();
+        let mut lines = Vec::new();
+        let each = |header: &Header, line| {
+            assert_eq!(header.counts.seen, 3);
+            lines.push(line);
+            Ok(())
+        };
+        assert_eq!(reader.manifest_lines(snapshot, each).await.unwrap(), whole.header);
+        assert_eq!(lines, whole.lines);
+        let mut seen = 0;
+        let each = |_: &Header, _| {
+            seen += 1;
+            if seen == 2 { Err(Error::new(Kind::Conflict, "enough")) } else { Ok(()) }
+        };
+        assert_eq!(reader.manifest_lines(snapshot, each).await.unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(seen, 2);
+    }
+
+    #[tokio::test]
+    async fn no_line_is_handed_out_of_a_file_that_is_not_the_signed_one_nor_kept_of_a_wrong_root() {
+        let house = House::new(&["key/a"]).await;
+        house.snapshot().await.unwrap();
+        let reader = house.reader().await;
+        let head = reader.head(house.vault.uri()).await.unwrap().unwrap();
+        let snapshot = latest_snapshot(&head).unwrap();
+        let wrong_root = SnapshotRef { root: snapshot.sha256, ..snapshot.clone() };
+        let error = reader.manifest_lines(&wrong_root, |_, _| Ok(())).await.unwrap_err();
+        assert!(error.kind() == Kind::Tampered && error.message().contains("root"), "{error}");
+        assert!(reader.manifest(&wrong_root).await.is_err());
+        let wrong_digest = SnapshotRef { sha256: snapshot.root, ..snapshot.clone() };
+        let each = |_: &Header, _| panic!("a line was handed out");
+        assert_eq!(reader.manifest_lines(&wrong_digest, each).await.unwrap_err().kind(), Kind::Tampered);
+    }
+}

@@ -168,6 +168,50 @@ mod tests {
         assert_eq!(fault(&bomb, 1_000_000), Fault::TooLarge);
     }
 
+    fn lines(frame: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let read = || {
+            let mut reader = Reader::new(frame, 1 << 20)?;
+            let mut lines = Vec::new();
+            while let Some(line) = reader.line(limit)? {
+                lines.push(line.to_vec());
+            }
+            Ok(lines)
+        };
+        read().map_err(|error: Error| error.fault)
+    }
+
+    #[test]
+    fn a_frame_can_be_written_and_read_line_by_line() {
+        let texts: Vec<Vec<u8>> = (0..5000).map(|n| format!("line {n}").into_bytes()).collect();
+        let whole: Vec<u8> = texts.iter().flat_map(|text| [text.as_slice(), b"\n"].concat()).collect();
+        let mut writer = Writer::new(whole.len()).unwrap();
+        texts.iter().for_each(|text| writer.line(text).unwrap());
+        let frame = writer.finish().unwrap();
+        assert_eq!(frame, compress(&whole).unwrap(), "the same frame as in one piece");
+        assert_eq!(lines(&frame, 9).unwrap(), texts);
+        assert_eq!(lines(&frame, 8), Err(Fault::TooLarge));
+        assert_eq!(lines(&compress(b"a\nb").unwrap(), 1), Err(Fault::ManifestLayout));
+        assert_eq!(lines(&compress(b"a\n\nb\n").unwrap(), 1), Err(Fault::ManifestLayout));
+        assert_eq!(lines(&compress(b"").unwrap(), 1), Ok(Vec::new()));
+        for size in [whole.len() - 1, whole.len() + 1] {
+            let mut writer = Writer::new(size).unwrap();
+            let written = texts.iter().try_for_each(|text| writer.line(text)).and_then(|()| writer.finish());
+            assert_eq!(written.unwrap_err().fault, Fault::BadZstd, "{size} bytes were promised");
+        }
+    }
+
+    #[test]
+    fn the_window_is_told_from_the_frame() {
+        // Two megabytes from level 3, whatever the content; a single segment where the content is smaller.
+        for (size, want) in [(1000, 1000), (3 << 20, 2 << 20)] {
+            let frame = compress(&vec![b'\n'; size]).unwrap();
+            assert_eq!(window(&frame, size), Some(want));
+        }
+        assert_eq!(window(&[0, 0, 0, 0, 0, 0b1011], 0), Some((1 << 11) + (3 << 8)), "RFC 8878 section 3.1.1.1.2");
+        assert_eq!(window(&[0, 0, 0, 0, 0, 0xff], 0), Some((1 << 41) + (7 << 38)));
+        assert_eq!(window(&MAGIC, 0), None);
+    }
+
     proptest! {
         #[test]
         fn damage_is_an_error_or_other_bytes_but_never_a_panic(content: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
@@ -177,6 +221,8 @@ mod tests {
             frame[at] ^= 1 << bit;
             let _ = decompress(&frame, 1 << 20);
             let _ = decompress(&content, 1 << 20);
+            let _ = lines(&frame, 1 << 10);
+            let _ = lines(&content, 1 << 10);
         }
     }
 }

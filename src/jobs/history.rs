@@ -404,6 +404,7 @@ fn unknown(vault: &VaultUri, object: &Object, excluded: bool) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::manifest::Gap;
     use crate::jobs::fixture::{House, object};
     use crate::vault::Read as _;
     use std::time::Duration;
@@ -531,6 +532,64 @@ mod tests {
         assert_eq!(kept.live, [object("certificate/tls"), object("secret/a")]);
         assert_eq!(all_objects(&reader, vault, Some(1)).await.unwrap().live.len(), 3);
         assert_eq!(all_objects(&reader, vault, Some(9)).await.err().unwrap().kind(), Kind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_gap_does_not_hide_the_capture_that_there_is() {
+        let house = house().await;
+        let gap = |line: &mut Line| line.gap = Some(Gap { code: "denied".into(), detail: "no".into() });
+        house.commit(|manifest| manifest.lines.iter_mut().filter(|line| line.capture.is_some()).for_each(gap)).await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let listed = objects(&reader, vault).await.unwrap();
+        let a = listed.iter().find(|listed| listed.object == "secret/a").unwrap();
+        assert_eq!((a.state, a.gap.as_deref(), a.captured_at.is_some()), (State::Live, Some("denied"), true));
+        let found = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        assert_eq!(found.found[0].as_ref().unwrap().snapshot, 4);
+        assert!(found.notes.iter().any(|note| note.contains("secret/a (denied; captured 20")), "{:?}", found.notes);
+        let history = captures(&reader, vault, &object("secret/a")).await.unwrap();
+        assert_eq!(history.captures.iter().map(|capture| capture.snapshot).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(snapshots(&reader, vault).await.unwrap()[0].gaps, 2);
+        assert_eq!(all_objects(&reader, vault, None).await.unwrap().live.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_policy_leaves_out_is_told_as_that() {
+        let house = house().await;
+        let new = object("secret/new");
+        house
+            .commit(|manifest| {
+                let a = manifest.lines.iter_mut().find(|line| line.object() == object("secret/a")).unwrap();
+                *a = Line { state: State::Excluded, capture: None, ..a.clone() };
+                let line = Line { name: new.name.clone(), ..a.clone() };
+                manifest.lines.push(line);
+            })
+            .await;
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let listed = objects(&reader, vault).await.unwrap();
+        assert_eq!(listed.iter().filter(|listed| listed.state == State::Excluded).count(), 2);
+        let all = all_objects(&reader, vault, None).await.unwrap();
+        assert_eq!((all.live.len(), all.excluded.len()), (1, 2));
+        // What earlier snapshots have is still there, and it is told why later ones have it not.
+        assert!(captures(&reader, vault, &object("secret/a")).await.unwrap().excluded);
+        assert!(!captures(&reader, vault, &object("certificate/tls")).await.unwrap().excluded);
+        let found = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        assert_eq!(found.found[0].as_ref().unwrap().snapshot, 3);
+        assert!(found.notes.iter().any(|note| note.contains("policy leaves out")), "{:?}", found.notes);
+        for error in [
+            captures(&reader, vault, &new).await.unwrap_err(),
+            find(&reader, vault, std::slice::from_ref(&new), None).await.err().unwrap(),
+            find(&reader, vault, &[object("secret/a")], Some(4)).await.err().unwrap(),
+        ] {
+            assert!(error.message().ends_with("its policy leaves the object out"), "{error}");
+        }
+        let snapshot = snapshots(&reader, vault).await.unwrap().remove(0);
+        assert_eq!((snapshot.seen, snapshot.excluded), (1, 2));
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(some_of(&[1, 2, 3]), "1, 2, 3");
+        assert_eq!(some_of(&[7; 12]), "7, 7, 7, 7, 7, 7, 7, 7, 7, 7 and 2 more");
     }
 
     #[tokio::test]

@@ -225,6 +225,7 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan) -> Result<Applied> {
 #[cfg(test)]
 mod tests {
     use crate::error::Kind;
+    use crate::format::manifest::State;
     use crate::jobs::fixture::House;
     use crate::restore::Action;
     use crate::vault::memory::{Call, Moment};
@@ -250,6 +251,22 @@ mod tests {
             plan.steps.iter().map(|step| (step.object.to_string(), step.snapshot)).collect();
         assert_eq!(found, [("secret/a".to_owned(), 2), ("secret/b".to_owned(), 2), ("secret/c".to_owned(), 2)]);
         assert_eq!(plan.missing, ["secret/d"], "nothing has it, and that is told");
+    }
+
+    #[tokio::test]
+    async fn all_does_not_mean_what_the_policy_leaves_out_and_the_plan_says_so() {
+        let house = House::new(&["secret/a", "secret/b"]).await;
+        house.snapshot().await.unwrap();
+        house
+            .commit(|manifest| {
+                manifest.lines[0].state = State::Excluded;
+                manifest.lines[0].capture = None;
+            })
+            .await;
+        let plan = house.plan(&[]).await.unwrap();
+        assert_eq!(plan.steps.iter().map(|step| step.object.to_string()).collect::<Vec<_>>(), ["secret/b"]);
+        assert!(plan.notes.iter().any(|note| note.ends_with("by name: secret/a")), "{:?}", plan.notes);
+        assert_eq!(house.plan(&["secret/a"]).await.unwrap().steps.len(), 1, "an earlier snapshot has it");
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ pub struct Checked {
     pub entries: u64,
     /// Snapshots, each with its manifest.
     pub snapshots: u64,
-    /// Different captures that snapshots refer to.
+    /// Different captures that snapshots refer to, those of vaults' settings among them.
     pub captures: u64,
     /// Files in the store, all versions counted.
     pub files: u64,

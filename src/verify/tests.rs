@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::format::entry::{Event, LogFile, SnapshotRef};
-use crate::format::manifest::{Limits, Manifest};
+use crate::format::manifest::{CaptureRef, Gap, Limits, Line, Manifest};
 use crate::jobs::fixture::{House, clock, object};
 use crate::model::{Mode, StorePath, VaultUri};
 use crate::store::memory::Memory;
@@ -238,6 +238,101 @@ async fn capture_mismatch() {
     changed.pop();
     house.store.corrupt(&path, changed);
     assert_eq!(codes(&house).await, [Code::CaptureMismatch]);
+}
+
+#[tokio::test]
+async fn the_earlier_capture_beside_a_gap_is_looked_at_like_any_other() {
+    let house = house().await;
+    house
+        .commit(|manifest| {
+            let key = &mut manifest.lines[0];
+            key.gap = Some(Gap { code: "denied".into(), detail: "no".into() });
+            key.capture.as_mut().unwrap().reused = true;
+        })
+        .await;
+    assert_eq!(codes(&house).await, [Code::CoverageGap]);
+    house.clock.advance(Duration::from_secs((365 - 90) * 86_400));
+    let short = house.verify().await.findings;
+    let key = one(&house, "/captures/key/", 0).await;
+    assert!(short.iter().any(|finding| finding.code == Code::ProtectionShort && finding.path == key), "{short:?}");
+    house.store.lose(&key);
+    assert!(codes(&house).await.contains(&Code::CaptureMissing));
+}
+
+/// The settings of the vault in a file of their own, and a snapshot that names it.
+async fn with_settings(house: &House) -> String {
+    let (sealed, content, at) = ("sealed settings", crate::model::Digest::of(b"settings"), house.ambient.now());
+    let path = paths::settings(&host(), at, &content).unwrap();
+    let created = house.store.create(&path, Bytes::from(sealed)).await.unwrap();
+    let settings = CaptureRef {
+        path: path.clone(),
+        version: created.version,
+        sha256: crate::model::Digest::of(sealed.as_bytes()),
+        md5: crate::model::hex(&crate::archive::md5(sealed.as_bytes())),
+        size: sealed.len() as u64,
+        captured_at: at,
+        mode: Mode::Locked,
+        protected_until: None,
+        kid: None,
+        reused: false,
+    };
+    house
+        .commit(|manifest| {
+            manifest.header.settings = Some(settings);
+            manifest.header.settings_fingerprint = Some(content);
+        })
+        .await;
+    path.to_string()
+}
+
+#[tokio::test]
+async fn settings_are_looked_at_like_captures() {
+    let house = house().await;
+    let before = house.verify().await.checked.captures;
+    let path = with_settings(&house).await;
+    let report = house.verify().await;
+    assert_eq!((report.findings.as_slice(), report.checked.captures), (&[][..], before + 1));
+    house.store.corrupt(&path, "sealed settingz");
+    assert_eq!(codes(&house).await, [Code::CaptureMismatch], "same length, another MD5");
+    house.store.lose(&path);
+    assert_eq!(codes(&house).await, [Code::CaptureMissing]);
+    // They are needed as long as anything.
+    let other = self::house().await;
+    let path = with_settings(&other).await;
+    other.clock.advance(Duration::from_secs((365 - 90) * 86_400));
+    let short = other.verify().await.findings;
+    assert!(short.iter().any(|finding| finding.code == Code::ProtectionShort && finding.path == path), "{short:?}");
+}
+
+#[tokio::test]
+async fn settings_that_nothing_names_are_an_orphan() {
+    let house = house().await;
+    let path = paths::settings(&host(), house.ambient.now(), &crate::model::Digest::of(b"")).unwrap();
+    house.store.create(&path, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(codes(&house).await, [Code::Orphan]);
+}
+
+#[tokio::test]
+async fn gaps_of_the_vault_that_were_not_listed_are_not_forgotten_in_the_count() {
+    let gap = |code: &str| Gap { code: code.into(), detail: "…".into() };
+    for (gaps, want) in [
+        (vec![], "lacks 1 objects"),
+        (vec![gap("denied")], "lacks 1 objects, and 1 things could not be read of the vault itself"),
+        (
+            vec![gap("denied"), gap("more")],
+            "lacks 1 objects, and more than 1 things could not be read of the vault itself",
+        ),
+    ] {
+        let house = house().await;
+        house
+            .commit(|manifest| {
+                manifest.header.gaps = gaps;
+                manifest.lines[0] = Line { capture: None, gap: Some(gap("denied")), ..manifest.lines[0].clone() };
+            })
+            .await;
+        let findings = house.verify().await.findings;
+        assert!(findings[0].detail.ends_with(want), "{findings:?}");
+    }
 }
 
 #[tokio::test]

@@ -365,6 +365,73 @@ mod tests {
         assert_eq!(wrong.encode().unwrap_err().fault, Fault::BadCounts);
     }
 
+    fn keys(names: &[&str]) -> Manifest {
+        manifest(names.iter().map(|name| line(Kind::Key, name, State::Live, Some(false), [1; 16])).collect())
+    }
+
+    #[test]
+    fn lines_that_change_between_two_readings_are_not_written() {
+        let good = keys(&["a", "b", "c"]);
+        let written = |second: &dyn Fn(&mut Vec<Line>)| {
+            let asked = std::cell::Cell::new(false);
+            let encoded = encode(&good.header, || {
+                let mut lines = good.lines.clone();
+                if asked.replace(true) {
+                    second(&mut lines);
+                }
+                lines.into_iter().map(Ok)
+            });
+            encoded.map_err(|error| error.fault)
+        };
+        assert_eq!(written(&|_| ()), Ok(good.encode().unwrap()));
+        assert_eq!(written(&|lines| lines[1].salt = hex(&[9; 16])), Err(Fault::WrongRoot), "of the same length");
+        assert_eq!(written(&|lines| drop(lines.pop())), Err(Fault::WrongRoot));
+        assert_eq!(written(&|lines| lines.push(lines[0].clone())), Err(Fault::WrongRoot));
+        let error = Error::new(Fault::BadPath, "no path");
+        assert_eq!(encode::<_, Line>(&good.header, || [Err(error.clone())]), Err(error.clone()));
+    }
+
+    #[test]
+    fn a_manifest_is_read_line_by_line_and_judged_in_the_end() {
+        let good = keys(&["a", "b", "c"]);
+        let encoded = good.encode().unwrap();
+        let mut decoder = Decoder::new(&encoded.bytes, &Limits::default()).unwrap();
+        assert_eq!(decoder.header(), &good.header);
+        assert_eq!(decoder.next().unwrap().unwrap(), good.lines[0]);
+        // What nobody asked for is looked at all the same.
+        let whole = decoder.finish().unwrap();
+        assert_eq!((whole.header, whole.sha256, whole.root), (good.header, encoded.sha256, encoded.root));
+        assert_eq!((whole.size, whole.lines), (encoded.bytes.len() as u64, 4));
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_line_that_does_not_hold() {
+        let good = keys(&["a", "b", "c"]);
+        let text = |lines: &[&Line]| {
+            let mut text = json::write(&good.header).unwrap();
+            for line in lines {
+                text.push(b'\n');
+                text.extend(json::write(*line).unwrap());
+            }
+            text.push(b'\n');
+            zst::compress(&text).unwrap()
+        };
+        let [a, b, c] = [&good.lines[0], &good.lines[1], &good.lines[2]];
+        let bytes = text(&[a, c, b]);
+        let mut decoder = Decoder::new(&bytes, &Limits::default()).unwrap();
+        assert!(decoder.next().unwrap().is_ok() && decoder.next().unwrap().is_ok());
+        let error = decoder.next().unwrap().unwrap_err();
+        assert_eq!(
+            (error.fault, error.detail.as_str()),
+            (Fault::Unordered, "line 3: key/b: it does not follow the line before it")
+        );
+        assert!(decoder.next().is_none());
+        assert_eq!(decoder.finish().unwrap_err().fault, Fault::ManifestLayout);
+        let bytes = text(&[a, b]);
+        let decoder = Decoder::new(&bytes, &Limits::default()).unwrap();
+        assert_eq!(decoder.finish().unwrap_err().fault, Fault::BadCounts, "the header counts three");
+    }
+
     #[test]
     fn a_snapshot_knows_its_manifest_in_every_particular() {
         let manifest = manifest(vec![line(Kind::Key, "a", State::Live, Some(false), [1; 16])]);
