@@ -18,6 +18,7 @@ use akv_archiver::format::archive::Archive;
 use akv_archiver::format::capture;
 use akv_archiver::format::entry::LogFile;
 use akv_archiver::format::manifest::{Limits, Manifest};
+use akv_archiver::format::settings;
 use akv_archiver::tlog::{Note, Verifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,10 +33,12 @@ enum Subject {
     Log,
     Manifest,
     Note,
+    Settings,
 }
 
 impl Subject {
-    const ALL: [Subject; 5] = [Subject::Archive, Subject::Capture, Subject::Log, Subject::Manifest, Subject::Note];
+    const ALL: [Subject; 6] =
+        [Subject::Archive, Subject::Capture, Subject::Log, Subject::Manifest, Subject::Note, Subject::Settings];
 
     fn folder(self) -> &'static str {
         match self {
@@ -44,6 +47,7 @@ impl Subject {
             Subject::Log => "log",
             Subject::Manifest => "manifest",
             Subject::Note => "note",
+            Subject::Settings => "settings",
         }
     }
 
@@ -52,6 +56,7 @@ impl Subject {
         let result = match self {
             Subject::Archive => Archive::decode(bytes).map(drop),
             Subject::Capture => capture::unpack(bytes).map(drop),
+            Subject::Settings => settings::unpack(bytes).map(drop),
             Subject::Log => LogFile::parse(bytes).and_then(|file| file.verify(verifiers)).map(drop),
             Subject::Manifest => Manifest::decode(bytes, &Limits::default()).map(drop),
             Subject::Note => Note::parse(bytes).and_then(|note| note.verify(verifiers).map(drop)).map_err(Into::into),

@@ -220,16 +220,16 @@ pub(crate) struct Apply {
 /// Arguments of `open`.
 #[derive(Debug, Args)]
 pub(crate) struct Open {
-    /// The sealed capture, as it was stored: ….tar.zst.age
+    /// The sealed capture of an object or of a vault's settings, as it was stored: ….tar.zst.age
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// age identity file that opens it; may be repeated [default: archive.identity of the settings]
     #[arg(long = "identity", value_name = "FILE")]
     pub(crate) identities: Vec<PathBuf>,
-    /// Write backup.blob, metadata.json and README.txt into this new folder
+    /// Write its files into this new folder: backup.blob, metadata.json and README.txt, or settings.json and README.txt
     #[arg(long, value_name = "DIR")]
     pub(crate) extract: Option<PathBuf>,
-    /// Print metadata.json as it was stored
+    /// Print metadata.json or settings.json as it was stored
     #[arg(long, conflicts_with = "extract")]
     pub(crate) metadata: bool,
 }

@@ -63,21 +63,21 @@ fn capture(object: &str, blob: Vec<u8>) -> Capture {
 
 /// A file in a tar, its header as found.
 #[derive(Clone)]
-struct Member {
+pub(super) struct Member {
     name: String,
     header: Header,
-    content: Vec<u8>,
+    pub(super) content: Vec<u8>,
 }
 
 impl Member {
     /// Changes the header and makes its checksum right again.
-    fn with(mut self, change: impl Fn(&mut Header)) -> Self {
+    pub(super) fn with(mut self, change: impl Fn(&mut Header)) -> Self {
         change(&mut self.header);
         self.header.set_cksum();
         self
     }
 
-    fn named(self, name: &str) -> Self {
+    pub(super) fn named(self, name: &str) -> Self {
         self.with(|header| {
             let field = &mut header.as_old_mut().name;
             field.fill(0);
@@ -85,7 +85,7 @@ impl Member {
         })
     }
 
-    fn holding(self, content: Vec<u8>) -> Self {
+    pub(super) fn holding(self, content: Vec<u8>) -> Self {
         let size = content.len() as u64;
         Member { content, ..self.with(|header| header.set_size(size)) }
     }
@@ -95,7 +95,7 @@ fn tar_of(capture: &Capture) -> Vec<u8> {
     zstd::bulk::decompress(&pack(capture).unwrap(), 1 << 20).unwrap()
 }
 
-fn members(tar: &[u8]) -> Vec<Member> {
+pub(super) fn members(tar: &[u8]) -> Vec<Member> {
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().unwrap().raw(true).map(|entry| {
         let mut entry = entry.unwrap();
@@ -106,7 +106,7 @@ fn members(tar: &[u8]) -> Vec<Member> {
     entries.collect()
 }
 
-fn join(members: &[Member]) -> Vec<u8> {
+pub(super) fn join(members: &[Member]) -> Vec<u8> {
     let mut tar = Vec::new();
     for member in members {
         tar.extend_from_slice(member.header.as_bytes());

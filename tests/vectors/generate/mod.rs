@@ -5,6 +5,7 @@ mod captures;
 mod logs;
 mod manifests;
 mod notes;
+mod settings;
 
 use akv_archiver::format::archive::Archive;
 use akv_archiver::model::VaultUri;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::{Subject, Vector};
 
 pub(super) fn all() -> Vec<Vector> {
-    [archives(), captures::all(), logs::all(), manifests::all(), notes::all()].concat()
+    [archives(), captures::all(), logs::all(), manifests::all(), notes::all(), settings::all()].concat()
 }
 
 /// What docs/FORMAT.md shows on its first page.
