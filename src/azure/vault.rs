@@ -1,6 +1,8 @@
 //! A vault in Azure: `vault::Read` and `vault::Write` on the SDK's clients. Lists page by page to the true end, hands on
 //! raw JSON, and never reads a secret's value: it has no call for that.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -15,7 +17,9 @@ use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
 use crate::model::{Kind, Name, Object, VaultUri};
-use crate::vault::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
+use crate::vault::{
+    Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Traffic, Write,
+};
 
 /// A vault, reached with one identity.
 pub struct Vault {
@@ -30,6 +34,12 @@ impl Vault {
     /// A vault whose requests go through `objects` and are counted and repeated by `caller`.
     pub(super) fn new(uri: VaultUri, origin: Url, objects: Objects, caller: Caller, api_version: String) -> Self {
         Vault { uri, origin, objects, caller, api_version }
+    }
+
+    /// Lets every request, retries included, pass `gate`. Without one, nothing is held up.
+    #[must_use]
+    pub fn gated(self, gate: Arc<dyn Gate>) -> Self {
+        Vault { caller: self.caller.gated(gate), ..self }
     }
 
     /// The vault's clock minus ours, by its last answer; `None` before the first.
@@ -76,7 +86,11 @@ impl Vault {
         };
         let first = link.is_none();
         let operation = |context| self.objects.page(what, link.clone(), context);
-        let answer = match self.caller.call(Repeat::Freely, operation).await {
+        let load = match what {
+            Listing::Live(_) | Listing::Deleted(_) => Load::List,
+            Listing::Versions(object) => Load::of(object),
+        };
+        let answer = match self.caller.call_for(load, Repeat::Freely, operation).await {
             Ok(answer) => answer,
             Err(failure) => {
                 let error = vault_error(&failure, &asked);
@@ -91,6 +105,9 @@ impl Vault {
             Some(link) => Next::Link(walk.trail.follow(&link).map_err(malformed)?),
             None => Next::End,
         };
+        if let (Listing::Live(Kind::Key), Some(gate)) = (what, self.caller.gate()) {
+            gate.learn(&page.items);
+        }
         Ok(Some(Page { items: page.items, exchange: self.exchange(&answer) }))
     }
 }
@@ -137,13 +154,24 @@ impl Read for Vault {
             let failure = Failure::malformed("the version asked for is not of letters and digits");
             return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
         }
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.get(&what, context)).await;
-        self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)
+        let load = match &what {
+            Item::Key(name, _) | Item::RotationPolicy(name) => Load::Key(name),
+            Item::Certificate(..) => Load::Transaction,
+            Item::Deleted(object) => Load::of(object),
+        };
+        let operation = |context| self.objects.get(&what, context);
+        let answer = self.caller.call_for(load, Repeat::Freely, operation).await;
+        let answer = self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)?;
+        if let (Item::Key(..), Some(gate)) = (&what, self.caller.gate()) {
+            gate.learn(std::slice::from_ref(&answer.body));
+        }
+        Ok(answer)
     }
 
     async fn backup(&self, object: &Object) -> Result<Backup, Error> {
         let asked = self.asked(Deed::BackUp, object.kind, Some(&object.name));
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.back_up(object, context)).await;
+        let operation = |context| self.objects.back_up(object, context);
+        let answer = self.caller.call_for(Load::of(object), Repeat::Freely, operation).await;
         let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
         let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
         Ok(Backup { blob, exchange: self.exchange(&answer) })
@@ -171,7 +199,8 @@ impl Write for Vault {
 
     async fn recover(&self, object: &Object) -> Result<(), Error> {
         let asked = self.asked(Deed::Recover, object.kind, Some(&object.name));
-        match self.caller.call(Repeat::Freely, |context| self.objects.recover(object, context)).await {
+        let operation = |context| self.objects.recover(object, context);
+        match self.caller.call_for(Load::of(object), Repeat::Freely, operation).await {
             Ok(_) => Ok(()),
             // Our own first try, whose answer was lost, is what makes it live or on its way.
             Err(failure)
