@@ -70,7 +70,12 @@ impl Archive {
 impl Assembly {
     /// Prepares to assemble; nothing is opened or sent.
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        Assembly { settings, ambient, connections: std::sync::Mutex::default(), subscriptions: std::sync::Mutex::default() }
+        Assembly {
+            settings,
+            ambient,
+            connections: std::sync::Mutex::default(),
+            subscriptions: std::sync::Mutex::default(),
+        }
     }
 
     /// The connection of a credential. Doors of the same credential share it, and so its tokens.

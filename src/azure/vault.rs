@@ -17,9 +17,7 @@ use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
 use crate::model::{Kind, Name, Object, VaultUri};
-use crate::vault::{
-    Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Traffic, Write,
-};
+use crate::vault::{Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Traffic, Write};
 
 /// A vault, reached with one identity.
 pub struct Vault {
@@ -220,7 +218,9 @@ impl Write for Vault {
 mod tests {
     use super::super::fake::{CANARY, Stage, Step, answer, with};
     use super::*;
+    use crate::vault::{Governor, Heard, Outcome, Pass, Subscription};
     use futures::TryStreamExt as _;
+    use serde_json::value::RawValue;
 
     const BUNDLE: &str = r#"{"key":{"kid":"https://prod.vault.azure.net/keys/tde/1"},"attributes":{}}"#;
     const CONFLICT: &str = r#"{"error":{"code":"Conflict","message":"There was a conflict restoring the key"}}"#;
@@ -430,5 +430,105 @@ mod tests {
         vault(&stage).get(Item::Deleted(tde())).await.unwrap();
         assert!(stage.slept() >= 1);
         stage.connection.token_check("https://storage.azure.com/.default").await.unwrap();
+    }
+
+    /// A gate that holds nobody up and remembers everything.
+    #[derive(Debug, Default)]
+    struct Recorder(std::sync::Mutex<Vec<String>>);
+
+    impl Recorder {
+        fn note(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+
+        fn heard(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    #[async_trait]
+    impl Gate for Recorder {
+        async fn enter(&self, load: Load<'_>) -> Pass {
+            self.note(format!("{load:?}"));
+            Pass::default()
+        }
+
+        fn heard(&self, _: Pass, heard: &Heard) {
+            let outcome = match heard.outcome {
+                Outcome::Served { .. } => "served".to_owned(),
+                outcome => format!("{outcome:?}"),
+            };
+            self.note(format!("{} {outcome}", heard.requests));
+        }
+
+        fn learn(&self, keys: &[Box<RawValue>]) {
+            self.note(format!("learn {}", keys.len()));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_try_passes_the_gate_and_says_what_came_of_it() {
+        let missing = r#"{"error":{"code":"KeyNotFound","message":"A key with (name/id) tde was not found"}}"#;
+        let stage = Stage::new([
+            with(503, &[("retry-after", "1")], ""),
+            Step::Lost,
+            answer(200, r#"{"value":"AA"}"#),
+            page(r#"{"kid":"a"},{"kid":"b"}"#, "null"),
+            page("{}", "null"),
+            answer(404, missing),
+            answer(200, BUNDLE),
+        ]);
+        let recorder = Arc::new(Recorder::default());
+        let vault = vault(&stage).gated(recorder.clone());
+        vault.backup(&tde()).await.unwrap();
+        let strained = |retry_after: &str| format!("Strained {{ retry_after: {retry_after} }}");
+        assert_eq!(
+            recorder.heard(),
+            [
+                "Key(tde)",
+                // The challenge is a request too.
+                &format!("2 {}", strained("Some(1s)")),
+                "Key(tde)",
+                &format!("1 {}", strained("None")),
+                "Key(tde)",
+                "1 served"
+            ]
+        );
+        assert_eq!(vault.traffic(), Traffic { requests: 4, throttled: 0, retried: 2 });
+        pages(&vault, Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!(recorder.heard(), ["List", "1 served", "learn 2"]);
+        pages(&vault, Listing::Deleted(Kind::Key)).await.unwrap();
+        assert_eq!(recorder.heard(), ["List", "1 served"]);
+        pages(&vault, Listing::Versions(tde())).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served"]);
+        vault.get(Item::Key(tde().name, None)).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served", "learn 1"]);
+    }
+
+    fn governed(stage: &Stage) -> Vault {
+        let ambient = stage.connection.ambient.clone();
+        vault(stage).gated(Governor::new(Subscription::new(1.0, ambient.clone()), ambient))
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_the_vault_asks_for_is_waited_once_and_by_all() {
+        let stage = Stage::new([with(429, &[("retry-after", "30")], ""), answer(200, r#"{"value":"AA"}"#)]);
+        governed(&stage).backup(&tde()).await.unwrap();
+        assert_eq!(stage.slept(), 30);
+
+        let stage = Stage::new([with(429, &[("retry-after", "86400")], ""), answer(200, r#"{"value":"AA"}"#)]);
+        let vault = governed(&stage);
+        assert_eq!(vault.backup(&tde()).await.unwrap_err().condition, Condition::Throttled);
+        assert_eq!(stage.slept(), 0);
+        vault.backup(&Object::parse("secret/other").unwrap()).await.unwrap();
+        assert_eq!(stage.slept(), 60);
+    }
+
+    #[tokio::test]
+    async fn time_at_the_gate_does_not_count_as_the_operations_own() {
+        let busy = || with(429, &[("retry-after", "60")], "");
+        let stage = Stage::new([busy(), busy(), busy(), busy(), answer(200, r#"{"value":"AA"}"#)]);
+        governed(&stage).backup(&tde()).await.unwrap();
+        assert_eq!(stage.slept(), 240, "more than an operation has for itself");
     }
 }

@@ -108,11 +108,7 @@ impl Meter {
     /// The counts so far.
     pub(super) fn traffic(&self) -> Traffic {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Traffic {
-            requests: count(&self.requests),
-            throttled: count(&self.throttled),
-            retried: count(&self.retried),
-        }
+        Traffic { requests: count(&self.requests), throttled: count(&self.throttled), retried: count(&self.retried) }
     }
 
     /// Counts a try that repeats another.

@@ -45,11 +45,6 @@ impl Pace {
         Pace { share, next: now, next_list: now, paused: now }
     }
 
-    /// The share of a limit that is used.
-    pub(super) fn share(&self) -> f64 {
-        self.share
-    }
-
     /// Takes the next place, for a request that takes `cost` limits: how long to wait for it.
     pub(super) fn place(&mut self, lane: Lane, cost: f64, now: DateTime<Utc>) -> Duration {
         let farthest = now + LONGEST;
