@@ -297,7 +297,7 @@ mod tests {
                 r#"{"kid":"https://v.vault.azure.net/keys/hard","attributes":{"key_size":4096,"hsmPlatform":"2"}}"#;
             stage.vaults[0].learn(&[raw(item)]);
             let loads = [Load::Transaction, Load::Key(&soft), Load::Key(&hard), Load::List];
-            stage.run((0..64).map(|n| stage.worker(0, loads[n % 4], 25.0, served)).collect());
+            stage.run((0..24).map(|n| stage.worker(0, loads[n % 4], 15.0, served)).collect());
             let most = stage.fullest(|_| true);
             assert!(most <= share && most > share * 0.95, "{share}: {most}");
         }
@@ -306,18 +306,26 @@ mod tests {
     #[test]
     fn lists_go_first_and_captures_go_on() {
         let stage = Stage::new(0.25, 1);
-        let captures = (0..256).map(|_| stage.worker(0, Load::Transaction, 20.0, served));
-        let lists = (0..6).map(|_| stage.worker(0, Load::List, 20.0, served));
+        let captures = (0..100).map(|_| stage.worker(0, Load::Transaction, 12.0, served));
+        let lists = (0..6).map(|_| stage.worker(0, Load::List, 12.0, served));
         stage.run(captures.chain(lists).collect());
         let left = stage.left.lock().unwrap().clone();
         let lists: Vec<f64> = left.iter().filter(|left| left.pass.list).map(|left| left.at).collect();
-        // 98 a second in all: 256 captures take 2.6 seconds, and the first page is not behind them.
+        // 98 a second in all: 100 captures take a second, and the first page is not behind them.
         assert!(lists[0] < 0.05, "{}", lists[0]);
         let within = lists.iter().filter(|at| **at < 10.0).count();
         assert!((450..=500).contains(&within), "{within}");
         let captures = left.iter().filter(|left| !left.pass.list && left.at < 10.0).count();
         assert!((450..=550).contains(&captures), "{captures}");
         assert!(stage.fullest(|_| true) <= 0.25);
+    }
+
+    #[test]
+    fn lists_that_nobody_waits_behind_may_use_it_all() {
+        let stage = Stage::new(0.25, 1);
+        stage.run((0..6).map(|_| stage.worker(0, Load::List, 12.0, served)).collect());
+        let most = stage.fullest(|_| true);
+        assert!(most <= 0.25 && most > 0.24, "{most}");
     }
 
     #[test]
@@ -376,19 +384,19 @@ mod tests {
 
     #[test]
     fn vaults_of_a_subscription_get_on_whatever_each_has_to_ask() {
-        let stage = Stage::new(0.5, 8);
-        let workers = |vault: usize| if vault == 0 { 64 } else { 4 + vault };
+        let stage = Stage::new(0.2, 8);
+        let workers = |vault: usize| if vault == 0 { 40 } else { 3 + vault };
         let tasks = (0..8).flat_map(|vault| (0..workers(vault)).map(move |_| vault));
-        stage.run(tasks.map(|vault| stage.worker(vault, Load::Transaction, 22.0, served)).collect());
+        stage.run(tasks.map(|vault| stage.worker(vault, Load::Transaction, 12.0, served)).collect());
         let left = stage.left.lock().unwrap().clone();
-        let of = |vault: usize| left.iter().filter(|left| left.vault == vault && left.at < 20.0).count();
-        let fair = left.iter().filter(|left| left.at < 20.0).count() / 8;
+        let of = |vault: usize| left.iter().filter(|left| left.vault == vault).count();
+        let fair = left.len() / 8;
         for vault in 0..8 {
             assert!(of(vault).abs_diff(fair) <= fair / 20, "vault {vault}: {} of {fair}", of(vault));
-            assert!(stage.fullest(|left| left.vault == vault) <= 0.5);
+            assert!(stage.fullest(|left| left.vault == vault) <= 0.2);
         }
         let most = stage.fullest(|_| true);
-        assert!(most <= 2.5 && most > 2.4, "{most}");
+        assert!(most <= 1.0 && most > 0.96, "{most}");
     }
 
     #[test]

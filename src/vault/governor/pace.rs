@@ -24,7 +24,7 @@ const SPREAD: Duration = WINDOW.saturating_add(SLACK).saturating_add(SLACK);
 /// Which requests stand behind one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Pages of lists: they go first, but take at most every second place.
+    /// Pages of lists: they go first, but leave every second place to captures that wait.
     Lists,
     /// All others.
     Captures,
@@ -45,14 +45,15 @@ impl Pace {
         Pace { share, next: now, next_list: now, paused: now }
     }
 
-    /// Takes the next place, for a request that takes `cost` limits: how long to wait for it.
-    pub(super) fn place(&mut self, lane: Lane, cost: f64, now: DateTime<Utc>) -> Duration {
+    /// Takes the next place, for a request that takes `cost` limits: how long to wait for it. A list that is `contended`
+    /// leaves the place after it to a capture.
+    pub(super) fn place(&mut self, lane: Lane, contended: bool, cost: f64, now: DateTime<Utc>) -> Duration {
         let farthest = now + LONGEST;
         self.next_list = self.next_list.min(farthest);
         let mut at = self.next.min(farthest).max(now - SLACK);
         if lane == Lane::Lists {
             at = at.max(self.next_list);
-            self.next_list = at + self.distance(cost) * 2;
+            self.next_list = at + self.distance(cost) * if contended { 2 } else { 1 };
         }
         self.next = at + self.distance(cost);
         (at - now).to_std().unwrap_or_default()
@@ -109,7 +110,9 @@ impl Line {
     /// Waits for the next place. For whoever has the turn.
     pub(super) async fn place(&self, lane: Lane, cost: f64) {
         let now = self.ambient.now();
-        self.sleep(self.with(|pace| pace.place(lane, cost, now))).await;
+        // Whoever is first among the captures holds their turn.
+        let contended = lane == Lane::Lists && self.captures.try_lock().is_err();
+        self.sleep(self.with(|pace| pace.place(lane, contended, cost, now))).await;
     }
 
     /// Waits until there is no pause.
@@ -167,7 +170,7 @@ mod tests {
         let mut pace = Pace::new(share, at(0.0));
         let (mut now, mut left) = (at(0.0), Vec::new());
         for cost in costs.iter().cycle() {
-            now += pace.place(Lane::Captures, *cost, now);
+            now += pace.place(Lane::Captures, false, *cost, now);
             if now > at(60.0) {
                 return left;
             }
@@ -199,7 +202,7 @@ mod tests {
     fn an_idle_line_owes_us_next_to_nothing() {
         let mut pace = Pace::new(0.5, at(0.0));
         let later = at(3_600.0);
-        let at_once = (0..1_000).take_while(|_| pace.place(Lane::Captures, SECRET, later).is_zero()).count();
+        let at_once = (0..1_000).take_while(|_| pace.place(Lane::Captures, false, SECRET, later).is_zero()).count();
         assert_eq!(at_once, 20, "what 100 ms give at 200 a second");
     }
 
@@ -211,10 +214,10 @@ mod tests {
         let (mut list, mut capture) = (at(0.0), at(0.0));
         while list.max(capture) < at(30.0) {
             if list <= capture {
-                list += pace.place(Lane::Lists, SECRET, list);
+                list += pace.place(Lane::Lists, true, SECRET, list);
                 left.push((list, SECRET, true));
             } else {
-                capture += pace.place(Lane::Captures, SECRET, capture);
+                capture += pace.place(Lane::Captures, false, SECRET, capture);
                 left.push((capture, SECRET, false));
             }
         }
@@ -232,8 +235,8 @@ mod tests {
         pace.pause(Duration::from_secs(10), at(0.0));
         pace.pause(Duration::from_secs(4), at(1.0));
         assert_eq!(pace.rest(at(1.0)), Duration::from_secs(9));
-        assert_eq!(pace.place(Lane::Captures, SECRET, at(1.0)), Duration::from_secs(9));
-        assert!(pace.place(Lane::Lists, SECRET, at(1.0)) > Duration::from_secs(9));
+        assert_eq!(pace.place(Lane::Captures, false, SECRET, at(1.0)), Duration::from_secs(9));
+        assert!(pace.place(Lane::Lists, true, SECRET, at(1.0)) > Duration::from_secs(9));
         assert_eq!(pace.rest(at(10.0)), Duration::ZERO);
         pace.pause(Duration::from_secs(86_400), at(10.0));
         assert_eq!(pace.rest(at(10.0)), LONGEST);
@@ -244,11 +247,11 @@ mod tests {
         for lane in [Lane::Lists, Lane::Captures] {
             let mut pace = Pace::new(1.0, at(7_200.0));
             pace.pause(Duration::from_secs(10), at(7_200.0));
-            pace.place(lane, SECRET, at(7_200.0));
-            assert_eq!(pace.place(lane, SECRET, at(0.0)), LONGEST);
+            pace.place(lane, true, SECRET, at(7_200.0));
+            assert_eq!(pace.place(lane, true, SECRET, at(0.0)), LONGEST);
             assert_eq!(pace.rest(at(0.0)), LONGEST);
             assert_eq!(pace.rest(at(60.0)), Duration::ZERO);
-            assert!(pace.place(lane, SECRET, at(60.0)) < Duration::from_secs(1));
+            assert!(pace.place(lane, true, SECRET, at(60.0)) < Duration::from_secs(1));
         }
     }
 }
