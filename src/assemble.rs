@@ -22,7 +22,7 @@ use crate::seal::{Identities, Prompt, Recipients};
 use crate::store;
 use crate::store::directory::Directory;
 use crate::tlog::{Signer, Verifier};
-use crate::vault::Governed;
+use crate::vault::{Governor, Subscription};
 use crate::verify::Standard;
 
 /// A key file is one line.
@@ -35,6 +35,9 @@ pub struct Assembly {
     /// Time and chance.
     pub ambient: Ambient,
     connections: std::sync::Mutex<BTreeMap<String, Connection>>,
+    /// The pace of each subscription, by id in lower case. Vaults of unknown subscriptions share one: they may be in the
+    /// same.
+    subscriptions: std::sync::Mutex<BTreeMap<Option<String>, Arc<Subscription>>>,
 }
 
 /// The archive's store, open for reading and adding.
@@ -67,7 +70,12 @@ impl Archive {
 impl Assembly {
     /// Prepares to assemble; nothing is opened or sent.
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        Assembly { settings, ambient, connections: std::sync::Mutex::default() }
+        Assembly {
+            settings,
+            ambient,
+            connections: std::sync::Mutex::default(),
+            subscriptions: std::sync::Mutex::default(),
+        }
     }
 
     /// The connection of a credential. Doors of the same credential share it, and so its tokens.
@@ -111,9 +119,19 @@ impl Assembly {
         self.connection(&self.vault_settings(uri)?.credential)?.vault(uri)
     }
 
-    /// The vault at `uri`, asked no faster than the settings' share of its limit: for a snapshot, which asks a great deal.
-    pub fn governed(&self, uri: &VaultUri) -> Result<Governed<Vault>> {
-        Ok(Governed::new(self.vault(uri)?, self.settings.capture.share, self.ambient.clone()))
+    /// The vault at `uri`, asked no faster than the settings' share of its limit and of its subscription's: for a
+    /// snapshot, which asks a great deal.
+    pub fn governed(&self, uri: &VaultUri) -> Result<Vault> {
+        let vault = self.vault_settings(uri)?;
+        let id = vault.resource_id.as_deref().filter(|_| vault.uri == *uri).and_then(subscription_id);
+        let subscription = self.subscription(id);
+        Ok(self.vault(uri)?.gated(Governor::new(subscription, self.ambient.clone())))
+    }
+
+    fn subscription(&self, id: Option<String>) -> Arc<Subscription> {
+        let mut known = self.subscriptions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let new = || Subscription::new(self.settings.capture.share, self.ambient.clone());
+        known.entry(id).or_insert_with(new).clone()
     }
 
     /// The management plane, as the identity that reads the vault.
@@ -253,6 +271,13 @@ fn delta(duration: std::time::Duration) -> Result<TimeDelta> {
 
 fn url(text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| Error::usage(format!("an address in the settings cannot be used: {error}")))
+}
+
+/// The subscription in a resource id: `/subscriptions/ID/resourceGroups/…`.
+fn subscription_id(resource_id: &str) -> Option<String> {
+    let mut segments = resource_id.trim_start_matches('/').split('/');
+    let subscriptions = segments.next()?.eq_ignore_ascii_case("subscriptions");
+    segments.next().filter(|id| subscriptions && !id.is_empty()).map(str::to_ascii_lowercase)
 }
 
 fn arm(connection: &Connection, known: Option<&str>) -> Result<Arm> {

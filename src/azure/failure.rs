@@ -112,7 +112,7 @@ impl Refusal {
 
 /// What came of a try: the answer as it was on the wire if it is a success, whatever the SDK made of it.
 pub(super) fn settle(result: azure_core::Result<()>, trial: &Trial) -> Result<Answer, Failure> {
-    let Seen { authorised, answer, refused_token } = trial.take();
+    let Seen { authorised, answer, refused_token, .. } = trial.take();
     let error = result.err();
     let no_token = error.as_ref().is_some_and(|error| *error.kind() == ErrorKind::Credential);
     let cause = match (answer, error) {

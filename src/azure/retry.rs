@@ -10,6 +10,7 @@ use azure_core::http::Context;
 use super::failure::{Cause, Failure, Unreached, settle};
 use super::wire::{Answer, Meter, Trial};
 use crate::ambient::Ambient;
+use crate::vault::{Gate, Heard, Load, Outcome};
 
 /// Tries in all. With the waits below: about a minute and a half.
 const TRIES: u32 = 8;
@@ -34,12 +35,23 @@ pub(super) enum Repeat {
 pub(super) struct Caller {
     ambient: Ambient,
     meter: Arc<Meter>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl Caller {
     /// A caller for a door whose requests are counted by `meter`.
     pub(super) fn new(ambient: Ambient, meter: Arc<Meter>) -> Self {
-        Caller { ambient, meter }
+        Caller { ambient, meter, gate: None }
+    }
+
+    /// Passes `gate` before each try.
+    pub(super) fn gated(self, gate: Arc<dyn Gate>) -> Self {
+        Caller { gate: Some(gate), ..self }
+    }
+
+    /// The gate, if there is one.
+    pub(super) fn gate(&self) -> Option<&dyn Gate> {
+        self.gate.as_deref()
     }
 
     /// What has been asked so far.
@@ -53,13 +65,22 @@ impl Caller {
         F: Fn(Context<'static>) -> T + Send,
         T: Future<Output = azure_core::Result<()>> + Send,
     {
-        let started = self.ambient.now();
+        self.call_for(Load::Transaction, repeat, operation).await
+    }
+
+    /// The same for an operation that is a certain load to a vault: what a gate wants to know.
+    pub(super) async fn call_for<F, T>(&self, load: Load<'_>, repeat: Repeat, operation: F) -> Result<Answer, Failure>
+    where
+        F: Fn(Context<'static>) -> T + Send,
+        T: Future<Output = azure_core::Result<()>> + Send,
+    {
+        // Time for tries and the waits between them. Time at the gate is not the operation's own.
+        let mut spent = Duration::ZERO;
         let (mut tries, mut unclear) = (0, false);
         loop {
             tries += 1;
-            let trial = Arc::new(Trial::default());
-            let result = operation(Context::new().with_value(trial.clone())).await;
-            let mut failure = match settle(result, &trial) {
+            let (result, took) = self.once(load, &operation).await;
+            let mut failure = match result {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -69,13 +90,35 @@ impl Caller {
                 return Err(failure);
             }
             let Some(wait) = self.wait(tries, &failure.cause) else { return Err(failure) };
-            let elapsed = (self.ambient.now() - started).to_std().unwrap_or_default();
-            if elapsed + wait > TOTAL {
+            spent += took + wait;
+            if spent > TOTAL {
                 return Err(failure);
             }
             tracing::debug!(tries, ?wait, cause = ?failure.cause, "trying again");
+            self.meter.retry();
             self.ambient.sleep(wait).await;
         }
+    }
+
+    /// One try, and how long it took.
+    async fn once<F, T>(&self, load: Load<'_>, operation: &F) -> (Result<Answer, Failure>, Duration)
+    where
+        F: Fn(Context<'static>) -> T + Send,
+        T: Future<Output = azure_core::Result<()>> + Send,
+    {
+        let pass = match &self.gate {
+            Some(gate) => Some((gate, gate.enter(load).await)),
+            None => None,
+        };
+        let started = self.ambient.now();
+        let trial = Arc::new(Trial::default());
+        let result = operation(Context::new().with_value(trial.clone())).await;
+        let (requests, answered) = trial.spent();
+        let result = settle(result, &trial);
+        if let Some((gate, pass)) = pass {
+            gate.heard(pass, &Heard { requests, outcome: outcome(&result, answered) });
+        }
+        (result, (self.ambient.now() - started).to_std().unwrap_or_default())
     }
 
     /// Waits as before the try after `tries`.
@@ -98,7 +141,9 @@ impl Caller {
             }
         };
         let asked = asked.unwrap_or_default();
-        (tries < most && asked <= LONGEST_WAIT).then(|| asked.max(self.backoff(tries)))
+        // A gate makes everybody wait as long as the service asked, not only whom it told.
+        let ours = if self.gate.is_some() { Duration::ZERO } else { asked };
+        (tries < most && asked <= LONGEST_WAIT).then(|| ours.max(self.backoff(tries)))
     }
 
     /// 1, 2, 4, 8, 16, 30, 30 seconds (Key Vault's own advice, `azure.md` §1.5), less up to half of it by chance, so
@@ -107,6 +152,18 @@ impl Caller {
         let full = Duration::from_secs(1 << (tries - 1).min(5)).min(Duration::from_secs(30));
         let [chance] = self.ambient.bytes::<1>();
         full - full.mul_f64(f64::from(chance) / 512.0)
+    }
+}
+
+/// What a try says of the service's load; `took` is the time that its answer took.
+fn outcome(result: &Result<Answer, Failure>, took: Duration) -> Outcome {
+    match result.as_ref().map_err(|failure| &failure.cause) {
+        Err(Cause::Refused(refusal)) if matches!(refusal.status, 408 | 429 | 500..=599) => {
+            Outcome::Strained { retry_after: refusal.retry_after }
+        }
+        Ok(_) | Err(Cause::Refused(_)) => Outcome::Served { took },
+        Err(Cause::Lost(_) | Cause::Unreached(Unreached::Connection, _)) => Outcome::Strained { retry_after: None },
+        Err(Cause::Unreached(..) | Cause::NoToken(..) | Cause::Malformed(_)) => Outcome::Unknown,
     }
 }
 

@@ -1,6 +1,8 @@
 //! A vault in Azure: `vault::Read` and `vault::Write` on the SDK's clients. Lists page by page to the true end, hands on
 //! raw JSON, and never reads a secret's value: it has no call for that.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -15,7 +17,7 @@ use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
 use crate::model::{Kind, Object, VaultUri};
-use crate::vault::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
+use crate::vault::{Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Traffic, Write};
 
 /// A vault, reached with one identity.
 pub struct Vault {
@@ -30,6 +32,12 @@ impl Vault {
     /// A vault whose requests go through `objects` and are counted and repeated by `caller`.
     pub(super) fn new(uri: VaultUri, origin: Url, objects: Objects, caller: Caller, api_version: String) -> Self {
         Vault { uri, origin, objects, caller, api_version }
+    }
+
+    /// Lets every request, retries included, pass `gate`. Without one, nothing is held up.
+    #[must_use]
+    pub fn gated(self, gate: Arc<dyn Gate>) -> Self {
+        Vault { caller: self.caller.gated(gate), ..self }
     }
 
     /// The vault's clock minus ours, by its last answer; `None` before the first.
@@ -77,7 +85,11 @@ impl Vault {
         };
         let first = link.is_none();
         let operation = |context| self.objects.page(what, link.clone(), context);
-        let answer = match self.caller.call(Repeat::Freely, operation).await {
+        let load = match what {
+            Listing::Live(_) | Listing::Deleted(_) | Listing::Issuers => Load::List,
+            Listing::Versions(object) => Load::of(object),
+        };
+        let answer = match self.caller.call_for(load, Repeat::Freely, operation).await {
             Ok(answer) => answer,
             Err(failure) => {
                 let error = vault_error(&failure, &asked);
@@ -92,6 +104,9 @@ impl Vault {
             Some(link) => Next::Link(walk.trail.follow(&link).map_err(malformed)?),
             None => Next::End,
         };
+        if let (Listing::Live(Kind::Key), Some(gate)) = (what, self.caller.gate()) {
+            gate.learn(&page.items);
+        }
         Ok(Some(Page { items: page.items, exchange: self.exchange(&answer) }))
     }
 }
@@ -144,13 +159,24 @@ impl Read for Vault {
             let failure = Failure::malformed("what is asked for cannot stand in an address");
             return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
         }
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.get(&what, context)).await;
-        self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)
+        let load = match &what {
+            Item::Key(name, _) | Item::RotationPolicy(name) => Load::Key(name),
+            Item::Certificate(..) | Item::Issuer(_) | Item::Contacts => Load::Transaction,
+            Item::Deleted(object) => Load::of(object),
+        };
+        let operation = |context| self.objects.get(&what, context);
+        let answer = self.caller.call_for(load, Repeat::Freely, operation).await;
+        let answer = self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)?;
+        if let (Item::Key(..), Some(gate)) = (&what, self.caller.gate()) {
+            gate.learn(std::slice::from_ref(&answer.body));
+        }
+        Ok(answer)
     }
 
     async fn backup(&self, object: &Object) -> Result<Backup, Error> {
         let asked = self.asked(Deed::BackUp, object.kind, Some(object.name.as_str()));
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.back_up(object, context)).await;
+        let operation = |context| self.objects.back_up(object, context);
+        let answer = self.caller.call_for(Load::of(object), Repeat::Freely, operation).await;
         let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
         let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
         Ok(Backup { blob, exchange: self.exchange(&answer) })
@@ -178,7 +204,8 @@ impl Write for Vault {
 
     async fn recover(&self, object: &Object) -> Result<(), Error> {
         let asked = self.asked(Deed::Recover, object.kind, Some(object.name.as_str()));
-        match self.caller.call(Repeat::Freely, |context| self.objects.recover(object, context)).await {
+        let operation = |context| self.objects.recover(object, context);
+        match self.caller.call_for(Load::of(object), Repeat::Freely, operation).await {
             Ok(_) => Ok(()),
             // Our own first try, whose answer was lost, is what makes it live or on its way.
             Err(failure)
@@ -198,7 +225,9 @@ impl Write for Vault {
 mod tests {
     use super::super::fake::{CANARY, Stage, Step, answer, with};
     use super::*;
+    use crate::vault::{Governor, Heard, Outcome, Pass, Subscription};
     use futures::TryStreamExt as _;
+    use serde_json::value::RawValue;
 
     const BUNDLE: &str = r#"{"key":{"kid":"https://prod.vault.azure.net/keys/tde/1"},"attributes":{}}"#;
     const CONFLICT: &str = r#"{"error":{"code":"Conflict","message":"There was a conflict restoring the key"}}"#;
@@ -408,5 +437,105 @@ mod tests {
         vault(&stage).get(Item::Deleted(tde())).await.unwrap();
         assert!(stage.slept() >= 1);
         stage.connection.token_check("https://storage.azure.com/.default").await.unwrap();
+    }
+
+    /// A gate that holds nobody up and remembers everything.
+    #[derive(Debug, Default)]
+    struct Recorder(std::sync::Mutex<Vec<String>>);
+
+    impl Recorder {
+        fn note(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+
+        fn heard(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    #[async_trait]
+    impl Gate for Recorder {
+        async fn enter(&self, load: Load<'_>) -> Pass {
+            self.note(format!("{load:?}"));
+            Pass::default()
+        }
+
+        fn heard(&self, _: Pass, heard: &Heard) {
+            let outcome = match heard.outcome {
+                Outcome::Served { .. } => "served".to_owned(),
+                outcome => format!("{outcome:?}"),
+            };
+            self.note(format!("{} {outcome}", heard.requests));
+        }
+
+        fn learn(&self, keys: &[Box<RawValue>]) {
+            self.note(format!("learn {}", keys.len()));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_try_passes_the_gate_and_says_what_came_of_it() {
+        let missing = r#"{"error":{"code":"KeyNotFound","message":"A key with (name/id) tde was not found"}}"#;
+        let stage = Stage::new([
+            with(503, &[("retry-after", "1")], ""),
+            Step::Lost,
+            answer(200, r#"{"value":"AA"}"#),
+            page(r#"{"kid":"a"},{"kid":"b"}"#, "null"),
+            page("{}", "null"),
+            answer(404, missing),
+            answer(200, BUNDLE),
+        ]);
+        let recorder = Arc::new(Recorder::default());
+        let vault = vault(&stage).gated(recorder.clone());
+        vault.backup(&tde()).await.unwrap();
+        let strained = |retry_after: &str| format!("Strained {{ retry_after: {retry_after} }}");
+        assert_eq!(
+            recorder.heard(),
+            [
+                "Key(tde)",
+                // The challenge is a request too.
+                &format!("2 {}", strained("Some(1s)")),
+                "Key(tde)",
+                &format!("1 {}", strained("None")),
+                "Key(tde)",
+                "1 served"
+            ]
+        );
+        assert_eq!(vault.traffic(), Traffic { requests: 4, throttled: 0, retried: 2 });
+        pages(&vault, Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!(recorder.heard(), ["List", "1 served", "learn 2"]);
+        pages(&vault, Listing::Deleted(Kind::Key)).await.unwrap();
+        assert_eq!(recorder.heard(), ["List", "1 served"]);
+        pages(&vault, Listing::Versions(tde())).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served"]);
+        vault.get(Item::Key(tde().name, None)).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served", "learn 1"]);
+    }
+
+    fn governed(stage: &Stage) -> Vault {
+        let ambient = stage.connection.ambient.clone();
+        vault(stage).gated(Governor::new(Subscription::new(1.0, ambient.clone()), ambient))
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_the_vault_asks_for_is_waited_once_and_by_all() {
+        let stage = Stage::new([with(429, &[("retry-after", "30")], ""), answer(200, r#"{"value":"AA"}"#)]);
+        governed(&stage).backup(&tde()).await.unwrap();
+        assert_eq!(stage.slept(), 30);
+
+        let stage = Stage::new([with(429, &[("retry-after", "86400")], ""), answer(200, r#"{"value":"AA"}"#)]);
+        let vault = governed(&stage);
+        assert_eq!(vault.backup(&tde()).await.unwrap_err().condition, Condition::Throttled);
+        assert_eq!(stage.slept(), 0);
+        vault.backup(&Object::parse("secret/other").unwrap()).await.unwrap();
+        assert_eq!(stage.slept(), 60);
+    }
+
+    #[tokio::test]
+    async fn time_at_the_gate_does_not_count_as_the_operations_own() {
+        let busy = || with(429, &[("retry-after", "60")], "");
+        let stage = Stage::new([busy(), busy(), busy(), busy(), answer(200, r#"{"value":"AA"}"#)]);
+        governed(&stage).backup(&tde()).await.unwrap();
+        assert_eq!(stage.slept(), 240, "more than an operation has for itself");
     }
 }

@@ -74,12 +74,20 @@ pub(super) struct Seen {
     pub(super) answer: Option<Answer>,
     /// The identity service's answer, if it refused a token.
     pub(super) refused_token: Option<Answer>,
+    /// Requests sent to the service.
+    pub(super) requests: u32,
 }
 
 impl Trial {
     /// What was seen, leaving nothing behind.
     pub(super) fn take(&self) -> Seen {
         std::mem::take(&mut self.seen())
+    }
+
+    /// Requests sent to the service, and how long the last answer took; zero if there was none.
+    pub(super) fn spent(&self) -> (u32, Duration) {
+        let seen = self.seen();
+        (seen.requests, seen.answer.as_ref().map(|answer| answer.took).unwrap_or_default())
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -92,13 +100,20 @@ impl Trial {
 pub(super) struct Meter {
     requests: AtomicU64,
     throttled: AtomicU64,
+    retried: AtomicU64,
     skew: Mutex<Option<TimeDelta>>,
 }
 
 impl Meter {
     /// The counts so far.
     pub(super) fn traffic(&self) -> Traffic {
-        Traffic { requests: self.requests.load(Ordering::Relaxed), throttled: self.throttled.load(Ordering::Relaxed) }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic { requests: count(&self.requests), throttled: count(&self.throttled), retried: count(&self.retried) }
+    }
+
+    /// Counts a try that repeats another.
+    pub(super) fn retry(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The service's clock minus ours, by the last answer that had a date.
@@ -154,6 +169,7 @@ impl Policy for Witness {
             let authorised = request.headers().iter().any(|(name, _)| name.as_str() == "authorization");
             let mut seen = trial.seen();
             seen.authorised = authorised;
+            seen.requests += 1;
             seen.answer = None;
         }
         let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();

@@ -234,7 +234,8 @@ pub struct Capture {
     pub protection_min: Duration,
     /// Requests to one vault at the same time, 1 to 256.
     pub max_in_flight: u16,
-    /// The share of a vault's documented request limit that is used at most, above 0 and at most 1.
+    /// The share of the documented request limits, of a vault and of its subscription, that is used at most, above 0 and
+    /// at most 1.
     pub share: f64,
 }
 

@@ -154,11 +154,13 @@ impl Azure {
 
     /// The answer in place of the service's if a request limit is reached.
     pub(super) fn throttle(&self, now: DateTime<Utc>, request: &Request) -> Option<Response> {
-        if !lock(&self.limits).enforce {
-            return None;
-        }
+        let percent = match &*lock(&self.limits) {
+            Limits { enforce: true, percent, .. } => *percent,
+            Limits { enforce: false, .. } => return None,
+        };
         let subscription = self.subscriptions.get(&request.host).map(String::as_str);
-        lock(&self.windows).take(now, request, subscription)
+        let key = |name: &str| lock(&self.vaults).key_type(&request.host, name);
+        lock(&self.windows).take(now, request, subscription, percent, key)
     }
 
     /// How long every request takes at least.

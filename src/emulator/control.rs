@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::azure::Azure;
 use super::faults::Rule;
-use super::seed::{Limbo, Limits};
+use super::seed::{Limbo, Limits, Percent};
 
 /// The largest body that is read.
 const MAX_BODY: usize = 1 << 20;
@@ -35,6 +35,7 @@ struct Advance {
 #[serde(deny_unknown_fields)]
 struct Change {
     enforce: Option<bool>,
+    percent: Option<Percent>,
     latency_ms: Option<u64>,
     limbo: Option<Limbo>,
 }
@@ -87,10 +88,11 @@ fn answer(azure: &Azure, method: &Method, path: &str, query: Option<&str>, body:
         }
         (&Method::GET, "/limits") => Ok(json!(azure.limits())),
         (&Method::POST, "/limits") => {
-            let Change { enforce, latency_ms, limbo } = parse(body)?;
+            let Change { enforce, percent, latency_ms, limbo } = parse(body)?;
             let old = azure.limits();
             azure.set_limits(Limits {
                 enforce: enforce.unwrap_or(old.enforce),
+                percent: percent.unwrap_or(old.percent),
                 latency_ms: latency_ms.unwrap_or(old.latency_ms),
                 limbo: limbo.unwrap_or(old.limbo),
             });

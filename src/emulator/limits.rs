@@ -8,6 +8,7 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::faults::service_error;
+use super::seed::Percent;
 use super::wire::{Request, Response};
 
 /// What a request counts as (`azure.md` §1.9, §8).
@@ -17,8 +18,7 @@ pub(super) enum Class {
     KeyCreate,
     /// Making a key in an HSM.
     HsmKeyCreate,
-    /// Everything else on keys. The limit is that of RSA 2048 and EC keys in software: a path does not tell which key
-    /// it is about.
+    /// Everything else on keys, each counting by its type.
     Key,
     /// Setting a secret.
     SecretCreate,
@@ -48,7 +48,7 @@ impl Class {
         })
     }
 
-    fn limit(self) -> usize {
+    fn limit(self) -> u64 {
         match self {
             Class::HsmKeyCreate => 10,
             Class::KeyCreate => 20,
@@ -71,44 +71,88 @@ fn hsm(request: &Request) -> bool {
     serde_json::from_slice::<Create>(&request.body).is_ok_and(|create| create.kty.ends_with("-HSM"))
 }
 
-/// A subscription takes as much as five vaults.
-const SUBSCRIPTION: usize = 5;
-
-/// Sliding windows, one for each vault or account and class, one for each subscription and class.
-#[derive(Debug, Default)]
-pub(super) struct Windows {
-    taken: HashMap<(String, Class), VecDeque<DateTime<Utc>>>,
+/// What a request on a key counts, so that 4,000 fill a window: a window holds so many of the smallest in software, and
+/// of any mixture what its parts come to (`azure.md` §1.9).
+fn weight((hsm, bits): (bool, Option<u32>)) -> u64 {
+    let software = match bits {
+        Some(3072) => 4,
+        Some(4096) => 8,
+        // RSA 2048 and elliptic curves.
+        _ => 1,
+    };
+    if hsm { 2 * software } else { software }
 }
 
+/// The key that a path is about.
+fn key(request: &Request) -> Option<String> {
+    let mut segments = request.segments().into_iter().skip(1);
+    segments.next()
+}
+
+/// A subscription takes as much as five vaults.
+const SUBSCRIPTION: u64 = 5;
+
+/// What was taken lately.
+#[derive(Debug, Default)]
+struct Window {
+    taken: VecDeque<(DateTime<Utc>, u64)>,
+    sum: u64,
+}
+
+impl Window {
+    fn slide(&mut self, now: DateTime<Utc>, length: TimeDelta) {
+        while let Some((_, weight)) = self.taken.pop_front_if(|(taken, _)| now - *taken >= length) {
+            self.sum -= weight;
+        }
+    }
+
+    fn push(&mut self, now: DateTime<Utc>, weight: u64) {
+        self.taken.push_back((now, weight));
+        self.sum += weight;
+    }
+}
+
+/// Sliding windows: for each class, one for each vault or account and one for each subscription.
+#[derive(Debug, Default)]
+pub(super) struct Windows(HashMap<Class, HashMap<String, Window>>);
+
 impl Windows {
-    /// Counts a request; beyond a limit, the answer in its place. A request that is turned away does not count: the
-    /// documentation says so, and in another place the opposite.
+    /// Counts a request; beyond `percent` of a limit, the answer in its place. `key` tells whether the key of a name is in
+    /// the HSM, and the bits of an RSA key. A request that is turned away does not count: the documentation says so, and
+    /// in another place the opposite.
     pub(super) fn take(
         &mut self,
         now: DateTime<Utc>,
         request: &Request,
         subscription: Option<&str>,
+        percent: Percent,
+        type_of: impl FnOnce(&str) -> Option<(bool, Option<u32>)>,
     ) -> Option<Response> {
         let class = Class::of(request)?;
-        let mut scopes = vec![(request.host.clone(), class.limit())];
-        // Storage has no such limit.
-        if let Some(subscription) = subscription.filter(|_| class != Class::Storage) {
-            scopes.push((subscription.to_owned(), class.limit() * SUBSCRIPTION));
-        }
-        let full = scopes.iter().any(|(scope, limit)| {
-            let window = self.taken.entry((scope.clone(), class)).or_default();
-            while window.front().is_some_and(|taken| now - *taken >= class.window()) {
-                window.pop_front();
+        let known = if class == Class::Key { key(request).and_then(|name| type_of(&name)) } else { None };
+        let weight = known.map_or(1, weight);
+        let limit = percent.of(class.limit());
+        // Storage has no limit for a subscription.
+        let subscription = subscription.filter(|_| class != Class::Storage).map(|id| (id, limit * SUBSCRIPTION));
+        let scopes = [Some((request.host.as_str(), limit)), subscription];
+        let windows = self.0.entry(class).or_default();
+        for (scope, limit) in scopes.into_iter().flatten() {
+            let Some(window) = windows.get_mut(scope) else {
+                windows.insert(scope.to_owned(), Window::default());
+                continue;
+            };
+            window.slide(now, class.window());
+            // The first always fits, however much it counts.
+            if window.sum + weight > limit && window.sum > 0 {
+                let busy = StatusCode::SERVICE_UNAVAILABLE;
+                let status = if class == Class::Storage { busy } else { StatusCode::TOO_MANY_REQUESTS };
+                return Some(service_error(&request.host, status));
             }
-            window.len() >= *limit
-        });
-        if full {
-            let busy = StatusCode::SERVICE_UNAVAILABLE;
-            let status = if class == Class::Storage { busy } else { StatusCode::TOO_MANY_REQUESTS };
-            return Some(service_error(&request.host, status));
         }
-        for (scope, _) in scopes {
-            self.taken.entry((scope, class)).or_default().push_back(now);
+        for (scope, _) in scopes.into_iter().flatten() {
+            if let Some(window) = windows.get_mut(scope) {
+                window.push(now, weight);
+            }
         }
         None
     }
@@ -142,6 +186,48 @@ mod tests {
         }
     }
 
+    /// Takes a request about a key in software.
+    fn take(
+        windows: &mut Windows,
+        now: DateTime<Utc>,
+        request: &Request,
+        subscription: Option<&str>,
+    ) -> Option<Response> {
+        windows.take(now, request, subscription, Percent::default(), |_| None)
+    }
+
+    /// How many requests about keys of these types, in turn, one window takes.
+    fn keys(types: &[(bool, Option<u32>)], percent: u8) -> usize {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let mut windows = Windows::default();
+        let percent = Percent::try_from(percent).unwrap();
+        let get = request(Method::POST, "a.vault.azure.net", "/keys/k/backup", "");
+        let mut taken = |(hsm, bits): &(bool, Option<u32>)| {
+            let kind = |name: &str| (name == "k").then_some((*hsm, *bits));
+            windows.take(now, &get, None, percent, kind).is_none()
+        };
+        types.iter().cycle().take_while(|kind| taken(kind)).count()
+    }
+
+    #[test]
+    fn keys_count_by_type_and_add_up() {
+        for (kind, limit) in [
+            ((false, None), 4_000),
+            ((false, Some(2048)), 4_000),
+            ((false, Some(3072)), 1_000),
+            ((false, Some(4096)), 500),
+            ((true, None), 2_000),
+            ((true, Some(2048)), 2_000),
+            ((true, Some(3072)), 500),
+            ((true, Some(4096)), 250),
+        ] {
+            assert_eq!(keys(&[kind], 100), limit, "{kind:?}");
+        }
+        // 1/4000 and 1/250 of a window in turn: 235 pairs and one more of the small.
+        assert_eq!(keys(&[(false, None), (true, Some(4096))], 100), 471);
+        assert_eq!(keys(&[(true, None)], 5), 100);
+    }
+
     #[test]
     fn a_window_fills_and_slides() {
         let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -149,15 +235,15 @@ mod tests {
         let mut windows = Windows::default();
         let at = |seconds: i64| start + TimeDelta::seconds(seconds);
         for second in 0..20 {
-            assert!(windows.take(at(second / 5), &create, None).is_none(), "{second}");
+            assert!(take(&mut windows, at(second / 5), &create, None).is_none(), "{second}");
         }
-        let refused = windows.take(at(9), &create, None).unwrap();
+        let refused = take(&mut windows, at(9), &create, None).unwrap();
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
         // Ten seconds after the first five, five more fit; what was refused did not count.
-        assert_eq!((0..9).filter(|_| windows.take(at(10), &create, None).is_none()).count(), 5);
+        assert_eq!((0..9).filter(|_| take(&mut windows, at(10), &create, None).is_none()).count(), 5);
         // Another vault has its own window.
         let other = request(Method::POST, "b.vault.azure.net", "/keys/k/create", "{}");
-        assert!(windows.take(at(10), &other, None).is_none());
+        assert!(take(&mut windows, at(10), &other, None).is_none());
     }
 
     #[test]
@@ -166,7 +252,9 @@ mod tests {
         let mut windows = Windows::default();
         let taken = (0..10)
             .flat_map(|vault| std::iter::repeat_n(format!("v{vault}.vault.azure.net"), 15))
-            .filter(|host| windows.take(now, &request(Method::POST, host, "/keys/k/create", "{}"), Some("s")).is_none())
+            .filter(|host| {
+                take(&mut windows, now, &request(Method::POST, host, "/keys/k/create", "{}"), Some("s")).is_none()
+            })
             .count();
         assert_eq!(taken, 100);
     }

@@ -60,12 +60,48 @@ pub struct Limits {
     /// Whether the documented requests per 10 s are enforced, with 429 beyond.
     #[serde(default)]
     pub enforce: bool,
+    /// How much of these is enforced, so that few requests reach them.
+    #[serde(default)]
+    pub percent: Percent,
     /// Added to every request.
     #[serde(default)]
     pub latency_ms: u64,
     /// Whether delete, recover and purge complete at once or after a while.
     #[serde(default)]
     pub limbo: Limbo,
+}
+
+/// 1 to 100 of a hundred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Percent(u8);
+
+impl Percent {
+    /// This part of `whole`, at least one.
+    pub(super) fn of(self, whole: u64) -> u64 {
+        (whole * u64::from(self.0) / 100).max(1)
+    }
+}
+
+impl Default for Percent {
+    fn default() -> Self {
+        Percent(100)
+    }
+}
+
+impl TryFrom<u8> for Percent {
+    type Error = String;
+
+    fn try_from(percent: u8) -> std::result::Result<Self, String> {
+        let fits = (1..=100).contains(&percent);
+        fits.then_some(Percent(percent)).ok_or_else(|| format!("{percent} is not between 1 and 100"))
+    }
+}
+
+impl From<Percent> for u8 {
+    fn from(percent: Percent) -> u8 {
+        percent.0
+    }
 }
 
 /// How long an object stays in transition after delete, recover and purge.

@@ -2,7 +2,8 @@
 //! snapshot holds a [`Read`] and can therefore neither change the vault nor read a secret's value, for there is no call
 //! for either. Answers are Azure's raw JSON, never models: models lose what they do not know.
 
-mod governed;
+mod gate;
+mod governor;
 pub mod memory;
 
 use std::fmt;
@@ -13,7 +14,8 @@ use futures::stream::BoxStream;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-pub use governed::Governed;
+pub use gate::{Gate, Heard, Load, Outcome, Pass};
+pub use governor::{Governor, Subscription};
 
 use crate::error;
 use crate::model::{Kind, Name, Object, VaultFacts, VaultUri};
@@ -160,6 +162,8 @@ pub struct Traffic {
     pub requests: u64,
     /// Of these, how many were answered 429.
     pub throttled: u64,
+    /// How often something was asked again because the try before had failed, for whatever reason.
+    pub retried: u64,
 }
 
 /// Why a vault refused or failed, as a condition that a caller can branch on.

@@ -209,7 +209,8 @@ mod tests {
     fn syntax_errors_say_where() {
         assert_eq!(
             refusal("[limits]\nenforce = true\nlatency = 20\n"),
-            "seed line 3, column 1: unknown field `latency`, expected one of `enforce`, `latency_ms`, `limbo`"
+            "seed line 3, column 1: unknown field `latency`, expected one of `enforce`, `percent`, `latency_ms`, \
+             `limbo`"
         );
         assert!(refusal("[[vault]\n").starts_with("seed line 1, column "));
         assert!(refusal(&format!("{VAULT}sku = \"gold\"\n")).starts_with("seed line 5, column 7: unknown variant"));

@@ -121,6 +121,15 @@ impl Vaults {
         vault_name(host).is_some_and(|name| self.state.vaults.contains_key(&name))
     }
 
+    /// Whether a key is in the HSM, and how many bits its modulus has if it is an RSA key. `None` where there is no such
+    /// key, live or deleted.
+    pub fn key_type(&self, host: &str, name: &str) -> Option<(bool, Option<u32>)> {
+        let vault = self.state.vaults.get(&vault_name(host)?)?;
+        let key = &vault.keys.any(name).ok()?.current().ok()?.content;
+        let bits = if let crypto::Spec::Rsa(bits) = key.spec { Some(bits) } else { None };
+        Some((key.hsm, bits))
+    }
+
     /// What there is, by name.
     pub fn facts(&self) -> Vec<VaultFacts> {
         let facts = |vault: &state::Vault| VaultFacts {
