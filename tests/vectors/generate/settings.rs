@@ -21,9 +21,15 @@ fn full() -> Settings {
     const ID: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/prod/providers/Microsoft.KeyVault/vaults/prod";
     settings(&[
         (Document::Vault, &format!(r#"{{ "id":"{ID}","properties":{{"sku":{{"family":"A","name":"premium"}}}}}}"#)),
-        (Document::RoleAssignments, &format!(r#"[{{"id":"{ID}/providers/Microsoft.Authorization/roleAssignments/1"}}]"#)),
+        (
+            Document::RoleAssignments,
+            &format!(r#"[{{"id":"{ID}/providers/Microsoft.Authorization/roleAssignments/1"}}]"#),
+        ),
         (Document::DiagnosticSettings, "[]"),
-        (Document::Issuers, r#"[{"id":"https://prod.vault.azure.net/certificates/issuers/digicert","provider":"DigiCert"}]"#),
+        (
+            Document::Issuers,
+            r#"[{"id":"https://prod.vault.azure.net/certificates/issuers/digicert","provider":"DigiCert"}]"#,
+        ),
         (Document::Contacts, "null"),
     ])
 }
@@ -37,8 +43,7 @@ fn make(name: &str, expect: &str, comment: &str, tar: &[u8]) -> Vector {
 }
 
 pub(super) fn all() -> Vec<Vector> {
-    let [text, readme]: [Member; 2] =
-        members(&tar_of(&full())).try_into().unwrap_or_else(|_| panic!("two members"));
+    let [text, readme]: [Member; 2] = members(&tar_of(&full())).try_into().unwrap_or_else(|_| panic!("two members"));
     let changed = |name: &str, expect: &str, comment: &str, from: &str, to: &str| {
         let json = replace(std::str::from_utf8(&text.content).unwrap(), from, to);
         make(name, expect, comment, &join(&[text.clone().holding(json.into_bytes()), readme.clone()]))
