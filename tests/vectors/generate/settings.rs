@@ -60,7 +60,7 @@ pub(super) fn all() -> Vec<Vector> {
         changed("no-newline", "not-json", "the newline at the end is missing", "}\n", "}"),
         changed("other-time", "bad-tar", "files of another time than settings.json gives", "01:30:00Z", "01:30:01Z"),
         tar("other-order", "the files change places", &[readme.clone(), text.clone()]),
-        tar("no-readme", "a file is missing", &[text.clone()]),
+        tar("no-readme", "a file is missing", std::slice::from_ref(&text)),
         tar("three-files", "a file too many", &[text.clone(), readme.clone(), readme.clone()]),
         tar("other-name", "another file in the first place", &[text.clone().named("settings.jso"), readme.clone()]),
         tar("mode", "readable by others", &[text.clone().with(|header| header.set_mode(0o644)), readme.clone()]),
