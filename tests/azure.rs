@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use akv_archiver::ambient::{Ambient, ManualClock, SeededRandom};
 use akv_archiver::azure::{Cloud, Connection, CredentialConfig, Network};
+use akv_archiver::capture;
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule, Status, When};
 use akv_archiver::emulator::seed::Seed;
 use akv_archiver::emulator::{Emulator, Options};
+use akv_archiver::format::settings::{Document, fingerprint};
 use akv_archiver::model::{Kind, Mode, Object, StorePath, VaultUri};
 use akv_archiver::store::{self, Append as _, Listed, Read as _, Worm};
 use akv_archiver::vault::{Condition, Facts as _, Item, Listing, Page, Read as _, Write as _};
@@ -22,11 +24,23 @@ const SEED: &str = r#"
     subscription = "11111111-1111-1111-1111-111111111111"
     location = "westeurope"
     sku = "premium"
+    tags = { owner = "payments" }
+    network = { default_action = "Deny", ip_rules = ["1.2.3.4/32"] }
+    role_assignments = [
+      { role = "44444444-4444-4444-4444-444444444444", principal = "33333333-3333-3333-3333-333333333333" },
+    ]
+    diagnostic_settings = [{ name = "audit", workspace = "/subscriptions/s/workspaces/w", categories = ["AuditEvent"] }]
+    issuers = [{ name = "digicert", provider = "DigiCert", account_id = "a1" }]
+    contacts = [{ email = "pki@example.com" }]
     objects = [
       { kind = "key", type = "RSA-HSM", name = "tde-protector", versions = 3 },
       { kind = "secret", name = "app", count = 60 },
       { kind = "certificate", name = "tls" },
     ]
+    [[vault]]
+    name = "bare"
+    subscription = "11111111-1111-1111-1111-111111111111"
+    location = "westeurope"
     [[storage]]
     account = "archive"
     subscription = "22222222-2222-2222-2222-222222222222"
@@ -261,4 +275,64 @@ async fn the_management_plane_tells_what_a_vault_is() {
     ] {
         stage.connection.token_check(&scope).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_settings_of_a_vault_are_read_whole() {
+    let stage = Stage::start();
+    let (vault, arm) = (stage.vault("prod"), stage.connection.arm().unwrap());
+    let settled = capture::settings(&vault, Some(&arm), "tool", stage.emulator.now()).await;
+    assert!(settled.gaps.is_empty(), "{:?}", settled.gaps);
+    assert_eq!(settled.facts.unwrap().sku, "premium");
+    let settings = settled.settings.unwrap();
+    let document = |document: Document| -> serde_json::Value {
+        serde_json::from_str(settings.documents[&document].get()).unwrap()
+    };
+    let resource = document(Document::Vault);
+    assert_eq!((&resource["tags"]["owner"], &resource["location"]), (&"payments".into(), &"westeurope".into()));
+    assert_eq!(resource["properties"]["networkAcls"]["defaultAction"], "Deny");
+    assert_eq!(document(Document::RoleAssignments)[0]["type"], "Microsoft.Authorization/roleAssignments");
+    assert_eq!(document(Document::DiagnosticSettings)[0]["name"], "audit");
+    assert_eq!(document(Document::Issuers)[0]["credentials"]["account_id"], "a1");
+    assert_eq!(document(Document::Contacts)["contacts"][0]["email"], "pki@example.com");
+    let again = capture::settings(&vault, Some(&arm), "tool", stage.emulator.now()).await.settings.unwrap();
+    assert_eq!(fingerprint(&again).unwrap(), fingerprint(&settings).unwrap(), "nothing in it changes of its own");
+
+    let bare = capture::settings(&stage.vault("bare"), None, "tool", stage.emulator.now()).await;
+    let documents = bare.settings.unwrap().documents;
+    assert_eq!((documents[&Document::Issuers].get(), documents[&Document::Contacts].get()), ("[]", "null"));
+}
+
+#[tokio::test]
+async fn settings_that_may_not_be_read_are_gaps_that_name_what_to_grant() {
+    let stage = Stage::start();
+    let reader = stage.emulator.ready().principals["reader"].clone();
+    let limited = Stage::connect(&stage.emulator, reader.client_id, reader.client_secret);
+    let id = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-prod/providers/Microsoft.KeyVault/vaults/prod";
+    let (vault, arm) = (limited.vault(&uri("prod")).unwrap(), limited.arm().unwrap().knowing(id));
+    let settled = capture::settings(&vault, Some(&arm), "tool", stage.emulator.now()).await;
+    assert!(settled.settings.is_none() && settled.facts.is_none());
+    for (gap, (code, grant)) in settled.gaps.iter().zip([
+        ("vault-facts-denied", "grant the identity Microsoft.KeyVault/vaults/read"),
+        ("vault-roles-denied", "grant the identity Microsoft.Authorization/roleAssignments/read"),
+        ("vault-diagnostics-denied", "grant the identity Microsoft.Insights/diagnosticSettings/read"),
+        ("vault-issuers-denied", "Microsoft.KeyVault/vaults/certificatecas/read"),
+        ("vault-contacts-denied", "Microsoft.KeyVault/vaults/certificatecontacts/write"),
+    ]) {
+        assert!(gap.code == code && gap.detail.contains(grant), "{gap:?} is not {code}, {grant}");
+    }
+    assert_eq!(settled.gaps.len(), 5);
+}
+
+#[tokio::test]
+async fn an_issuer_whose_name_would_change_the_address_is_not_asked_for() {
+    let stage = Stage::start();
+    let vault = stage.vault("prod");
+    for name in ["", "..", "a/b", "a?x", "a#x", "a%2e", "a b"] {
+        let error = vault.get(Item::Issuer(name.into())).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Rejected, "{name:?}: {error}");
+    }
+    let error = vault.get(Item::Issuer("none".into())).await.unwrap_err();
+    assert_eq!(error.condition, Condition::NotFound);
+    assert!(error.message.contains("\"none\""), "{error}");
 }

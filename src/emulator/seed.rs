@@ -134,7 +134,7 @@ pub struct Vault {
     /// 7 to 90.
     #[serde(default = "ninety")]
     pub retention_days: u32,
-    /// Tags of the resource.
+    /// The tags of the vault itself.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,
     /// Network rules; none at first, as in a new vault.
@@ -163,7 +163,6 @@ impl Vault {
     /// What Resource Manager shows of it beyond its place and tier.
     pub fn settings(&self) -> Settings {
         Settings {
-            tags: self.tags.clone(),
             network: self.network.clone(),
             access_policies: self.access_policies.clone(),
             role_assignments: self.role_assignments.clone(),

@@ -39,7 +39,7 @@ pub(super) fn seeds(conversation: &[&Interaction]) -> Vec<seed::Vault> {
             sku: seed::Sku::Premium,
             purge_protection: false,
             retention_days: 90,
-            tags: BTreeMap::new(),
+            tags: std::collections::BTreeMap::new(),
             network: None,
             access_policies: Vec::new(),
             role_assignments: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod break_glass;
+mod completeness;
 mod kill;
 mod pace;
 mod restore;

@@ -50,7 +50,7 @@ pub(crate) fn run(config: Option<&Path>, console: &Console, arguments: Open) -> 
 
 /// What was sealed.
 enum Content {
-    Capture(Capture),
+    Capture(Box<Capture>),
     Settings(Settings),
 }
 
@@ -58,7 +58,7 @@ impl Content {
     fn unpack(packed: &[u8]) -> Result<Self> {
         let content = match settings::recognise(packed) {
             true => settings::unpack(packed).map(Content::Settings),
-            false => capture::unpack(packed).map(Content::Capture),
+            false => capture::unpack(packed).map(|capture| Content::Capture(Box::new(capture))),
         };
         content.map_err(|error| Error::new(Kind::Tampered, error.to_string()))
     }

@@ -66,6 +66,11 @@ fn vault(vault: &Vault) -> Result<()> {
     )?;
     place(&vault.subscription, &vault.location)?;
     require((7..=90).contains(&vault.retention_days), "retention_days must be 7 to 90")?;
+    // Of resources, other than of objects in vaults.
+    require(
+        vault.tags.len() <= 50 && vault.tags.iter().all(|(key, value)| key.len() <= 512 && value.len() <= 256),
+        "a vault has at most 50 tags, with names of at most 512 characters and values of at most 256",
+    )?;
     settings(vault)?;
     for it in &vault.objects {
         object(it, vault.sku).map_err(|e| e.context(format!("object {:?}", it.name)))?;
@@ -90,11 +95,7 @@ fn settings(vault: &Vault) -> Result<()> {
     require(vault.issuers.iter().all(named), "an issuer's name has 1 to 127 letters, digits and hyphens")?;
     require(vault.contacts.iter().all(reached), "a contact's email is no e-mail address")?;
     require(vault.role_assignments.iter().all(assigned), "role and principal of a role assignment must be UUIDs")?;
-    require(
-        vault.access_policies.iter().all(|it| uuid(&it.object_id)),
-        "object_id of an access policy must be a UUID",
-    )?;
-    require(vault.tags.len() <= 50, "a resource has at most 50 tags")
+    require(vault.access_policies.iter().all(|it| uuid(&it.object_id)), "object_id of an access policy must be a UUID")
 }
 
 fn object(object: &Object, sku: Sku) -> Result<()> {

@@ -1,15 +1,11 @@
 //! What a seed says of a vault's settings: those that Resource Manager shows, and certificate issuers and contacts. The
 //! emulator shows them; what anybody may do follows from the principals' actions alone.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// What Resource Manager shows of a vault beyond its place and tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Tags of the resource.
-    pub tags: BTreeMap<String, String>,
     /// Network rules.
     pub network: Option<Network>,
     /// Access policies. A vault that has some shows itself as one that does without roles.

@@ -21,9 +21,15 @@ fn full() -> Settings {
     const ID: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/prod/providers/Microsoft.KeyVault/vaults/prod";
     settings(&[
         (Document::Vault, &format!(r#"{{ "id":"{ID}","properties":{{"sku":{{"family":"A","name":"premium"}}}}}}"#)),
-        (Document::RoleAssignments, &format!(r#"[{{"id":"{ID}/providers/Microsoft.Authorization/roleAssignments/1"}}]"#)),
+        (
+            Document::RoleAssignments,
+            &format!(r#"[{{"id":"{ID}/providers/Microsoft.Authorization/roleAssignments/1"}}]"#),
+        ),
         (Document::DiagnosticSettings, "[]"),
-        (Document::Issuers, r#"[{"id":"https://prod.vault.azure.net/certificates/issuers/digicert","provider":"DigiCert"}]"#),
+        (
+            Document::Issuers,
+            r#"[{"id":"https://prod.vault.azure.net/certificates/issuers/digicert","provider":"DigiCert"}]"#,
+        ),
         (Document::Contacts, "null"),
     ])
 }
@@ -37,8 +43,7 @@ fn make(name: &str, expect: &str, comment: &str, tar: &[u8]) -> Vector {
 }
 
 pub(super) fn all() -> Vec<Vector> {
-    let [text, readme]: [Member; 2] =
-        members(&tar_of(&full())).try_into().unwrap_or_else(|_| panic!("two members"));
+    let [text, readme]: [Member; 2] = members(&tar_of(&full())).try_into().unwrap_or_else(|_| panic!("two members"));
     let changed = |name: &str, expect: &str, comment: &str, from: &str, to: &str| {
         let json = replace(std::str::from_utf8(&text.content).unwrap(), from, to);
         make(name, expect, comment, &join(&[text.clone().holding(json.into_bytes()), readme.clone()]))
@@ -55,7 +60,7 @@ pub(super) fn all() -> Vec<Vector> {
         changed("no-newline", "not-json", "the newline at the end is missing", "}\n", "}"),
         changed("other-time", "bad-tar", "files of another time than settings.json gives", "01:30:00Z", "01:30:01Z"),
         tar("other-order", "the files change places", &[readme.clone(), text.clone()]),
-        tar("no-readme", "a file is missing", &[text.clone()]),
+        tar("no-readme", "a file is missing", std::slice::from_ref(&text)),
         tar("three-files", "a file too many", &[text.clone(), readme.clone(), readme.clone()]),
         tar("other-name", "another file in the first place", &[text.clone().named("settings.jso"), readme.clone()]),
         tar("mode", "readable by others", &[text.clone().with(|header| header.set_mode(0o644)), readme.clone()]),
