@@ -327,3 +327,19 @@ fn sign_in(credential: &Credential) -> Result<CredentialConfig> {
         Credential::AzureCli { tenant_id } => CredentialConfig::AzureCli { tenant_id, subscription: None },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_id_names_its_subscription() {
+        let id = |text: &str| subscription_id(text);
+        let vault = "/subscriptions/0000AAAA-1/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/prod";
+        assert_eq!(id(vault).as_deref(), Some("0000aaaa-1"));
+        assert_eq!(id("/Subscriptions/0000aaaa-1").as_deref(), Some("0000aaaa-1"));
+        for none in ["", "/subscriptions", "/subscriptions//resourceGroups", "/providers/x"] {
+            assert_eq!(id(none), None, "{none}");
+        }
+    }
+}
