@@ -1,6 +1,8 @@
 //! From settings to doors: which store, which vaults, which keys. The only place that knows both the settings and Azure;
 //! what it hands out are the doors that jobs are written against.
 
+mod fleet;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use url::Url;
 use zeroize::Zeroizing;
+
+pub use fleet::{Fleet, Writing};
 
 use crate::ambient::Ambient;
 use crate::archive::Reader;
@@ -35,6 +39,8 @@ pub struct Assembly {
     /// Time and chance.
     pub ambient: Ambient,
     connections: std::sync::Mutex<BTreeMap<String, Connection>>,
+    /// Vaults that were found, as if the settings named them.
+    found: std::sync::Mutex<BTreeMap<VaultUri, config::Vault>>,
 }
 
 /// The archive's store, open for reading and adding.
@@ -67,7 +73,7 @@ impl Archive {
 impl Assembly {
     /// Prepares to assemble; nothing is opened or sent.
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        Assembly { settings, ambient, connections: std::sync::Mutex::default() }
+        Assembly { settings, ambient, connections: std::sync::Mutex::default(), found: std::sync::Mutex::default() }
     }
 
     /// The connection of a credential. Doors of the same credential share it, and so its tokens.
@@ -105,8 +111,8 @@ impl Assembly {
         connection.container(&url(address.as_str())?, Some(Arc::new(arm)))
     }
 
-    /// The vault at `uri`, with the credential that the settings give for it; for a vault that they do not know, such as
-    /// the target of a restore, with that of the first vault.
+    /// The vault at `uri`, with the credential that the settings give for it, or that it was found with; for a vault that
+    /// neither know, such as the target of a restore, with that of the first vault.
     pub fn vault(&self, uri: &VaultUri) -> Result<Vault> {
         self.connection(&self.vault_settings(uri)?.credential)?.vault(uri)
     }
@@ -119,16 +125,23 @@ impl Assembly {
     /// The management plane, as the identity that reads the vault.
     pub fn facts(&self, uri: &VaultUri) -> Result<Arm> {
         let vault = self.vault_settings(uri)?;
-        let known = vault.resource_id.as_deref().filter(|_| vault.uri == *uri);
-        arm(&self.connection(&vault.credential)?, known)
+        arm(&self.connection(&vault.credential)?, vault.resource_id.as_deref())
     }
 
-    fn vault_settings(&self, uri: &VaultUri) -> Result<&config::Vault> {
-        let vaults = &self.settings.vaults;
-        vaults.iter().find(|vault| vault.uri == *uri).or(vaults.first()).ok_or_else(|| {
+    /// What the settings say of a vault; of one that a run found, what they would say. A vault that nobody knows, such as
+    /// the target of a restore, is read like the first one.
+    fn vault_settings(&self, uri: &VaultUri) -> Result<config::Vault> {
+        if let Some(vault) = self.settings.vaults.iter().find(|vault| vault.uri == *uri) {
+            return Ok(self.located(vault));
+        }
+        if let Some(vault) = self.found().get(uri) {
+            return Ok(vault.clone());
+        }
+        let credential = self.identities_of_vaults().next().cloned().ok_or_else(|| {
             Error::usage(format!("the settings name no vault, so there is no credential for {uri}"))
                 .hint("add a [[vault]] with `uri` and `credential`")
-        })
+        })?;
+        Ok(config::Vault { name: uri.name().to_owned(), uri: uri.clone(), credential, resource_id: None })
     }
 
     /// The address that a name on the command line means: a vault of the settings, an address, or a host.

@@ -2,6 +2,8 @@
 //! container's policy is locked (`azure.md` §5, §7.3). Reads, nothing else; goes through the SDK's pipeline, for there is
 //! no crate.
 
+mod discover;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,6 +26,9 @@ const SUBSCRIPTIONS_API: &str = "2022-12-01";
 /// Versions before this one retire on 2027-02-27 (`azure.md` §5).
 const VAULTS_API: &str = "2026-02-01";
 const STORAGE_API: &str = "2023-05-01";
+
+/// More entries than any list has: a subscription may hold a few thousand vaults.
+const LONGEST_LIST: usize = 100_000;
 
 const READ_SUBSCRIPTIONS: &str = "Microsoft.Resources/subscriptions/read";
 const READ_VAULTS: &str = "Microsoft.KeyVault/vaults/read";
@@ -106,6 +111,9 @@ impl Arm {
             let value = self.get(url, doing, action).await?;
             let page: Page = serde_json::from_value(value).map_err(|_| malformed("it is no list".to_owned()))?;
             all.extend(page.value);
+            if all.len() > LONGEST_LIST {
+                return Err(malformed(format!("the list has more than {LONGEST_LIST} entries")));
+            }
             match page.next_link.filter(|link| !link.is_empty()) {
                 Some(link) => url = trail.follow(&link).map_err(malformed)?,
                 None => return Ok(all),

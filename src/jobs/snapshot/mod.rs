@@ -230,6 +230,8 @@ fn report(
         warnings,
         interrupted,
         error: None,
+        hint: None,
+        kind: None,
     }
 }
 
