@@ -85,7 +85,8 @@ impl Assembly {
             }
         }
         let number = |credential: &Credential| identities.iter().position(|known| *known == credential).unwrap_or(0);
-        let configured: Vec<Member> = self.settings.vaults.iter().map(|it| member(it, number(&it.credential))).collect();
+        let configured: Vec<Member> =
+            self.settings.vaults.iter().map(|it| member(it, number(&it.credential))).collect();
         let mut rules: Vec<Rule> = self
             .settings
             .discover

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_summary_says_first_how_much_then_what_is_wrong() {
-        let gap = |name: &str| ReportedGap { object: None, code: "denied".into(), detail: format!("secret/{name}: denied") };
+        let gap =
+            |name: &str| ReportedGap { object: None, code: "denied".into(), detail: format!("secret/{name}: denied") };
         let partial = Report {
             status: Outcome::Partial,
             sequence: Some(3),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::file::{OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault, read_text};
+use super::file::{
+    OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault, read_text,
+};
 use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
 use crate::model::VaultChoice;
 

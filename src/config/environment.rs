@@ -8,8 +8,8 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawDiscover, RawVault, Share, VaultsInFlight, resolved};
-use crate::model::Tag;
 use crate::error::{Error, Result};
+use crate::model::Tag;
 
 /// What every variable of settings begins with.
 pub const PREFIX: &str = "AKV_ARCHIVER__";
@@ -172,7 +172,7 @@ impl Setter<'_> {
     }
 
     fn discover(&self, rules: &mut Vec<RawDiscover>, segments: &[&str]) -> Set {
-        let (rule, rest) = self.one_of(rules, ["[[discover]]", "[[discover]]", "DISCOVER"], segments)?;
+        let (rule, rest) = self.one_of(rules, ["[[discover]]", "[[discover]] tables", "DISCOVER"], segments)?;
         match rest {
             ["SUBSCRIPTIONS", rest @ ..] => self.items(rest, rule.subscriptions.get_or_insert_default()),
             ["TAGS", rest @ ..] => self.items::<Tag>(rest, &mut rule.tags.get_or_insert_default().0),

@@ -93,7 +93,8 @@ impl TryFrom<BTreeMap<String, String>> for RawTags {
 
     fn try_from(tags: BTreeMap<String, String>) -> Result<Self, String> {
         let tag = |(name, value): (String, String)| {
-            Tag::new(&name, &value).ok_or_else(|| format!("{name:?} is no tag: 1 to 512 characters, and 256 for its value"))
+            Tag::new(&name, &value)
+                .ok_or_else(|| format!("{name:?} is no tag: 1 to 512 characters, and 256 for its value"))
         };
         tags.into_iter().map(tag).collect::<Result<_, _>>().map(RawTags)
     }

@@ -691,9 +691,9 @@ recapture_every = "14d"
 
         // The environment replaces a list, and can do without the file.
         let env = [
-            ("AKV_ARCHIVER__DISCOVER__TAGS", "team=web,tier="),
-            ("AKV_ARCHIVER__DISCOVER__INCLUDE__0", "a*"),
-            ("AKV_ARCHIVER__DISCOVER__INCLUDE__1", "b*"),
+            ("AKV_ARCHIVER__DISCOVER__0__TAGS", "team=web,tier="),
+            ("AKV_ARCHIVER__DISCOVER__0__INCLUDE__0", "a*"),
+            ("AKV_ARCHIVER__DISCOVER__0__INCLUDE__1", "b*"),
             ("AKV_ARCHIVER__DISCOVER__1__CREDENTIAL__KIND", "managed-identity"),
         ];
         let settings = place.load(&env).unwrap();

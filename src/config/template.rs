@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm, duration};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm, duration,
+};
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
 pub fn template(settings: &Settings) -> String {

@@ -95,6 +95,9 @@ pub struct Vault {
     /// 7 to 90.
     #[serde(default = "ninety")]
     pub retention_days: u32,
+    /// The tags of the vault itself.
+    #[serde(default)]
+    pub tags: std::collections::BTreeMap<String, String>,
     /// What it holds.
     #[serde(default)]
     pub objects: Vec<Object>,
@@ -233,4 +236,7 @@ pub struct Principal {
     pub name: String,
     /// Actions and data actions, `*` matching any run of characters.
     pub actions: Vec<String>,
+    /// Where they are granted: ids of subscriptions, resource groups or resources. Empty means everywhere.
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }

@@ -172,7 +172,9 @@ mod tests {
         let id = SubscriptionId::parse(ONE).unwrap();
         assert_eq!(id.as_str(), "11111111-1111-1111-1111-1111111111aa");
         assert_eq!(SubscriptionId::of_resource(&format!("/Subscriptions/{ONE}/resourceGroups/g")), Some(id));
-        for wrong in ["Production", "", "11111111-1111-1111-1111-1111111111aa/..", "1111-11111111-1111-1111-1111111111aa"] {
+        for wrong in
+            ["Production", "", "11111111-1111-1111-1111-1111111111aa/..", "1111-11111111-1111-1111-1111111111aa"]
+        {
             assert_eq!(SubscriptionId::parse(wrong), None, "{wrong}");
         }
         assert_eq!(SubscriptionId::of_resource(&format!("/tenants/{ONE}")), None);

@@ -39,6 +39,7 @@ pub(super) fn seeds(conversation: &[&Interaction]) -> Vec<seed::Vault> {
             sku: seed::Sku::Premium,
             purge_protection: false,
             retention_days: 90,
+            tags: std::collections::BTreeMap::new(),
             objects: Vec::new(),
         });
         if let Some((_, rest)) = it.answer.split_once("\"recoverableDays\":") {

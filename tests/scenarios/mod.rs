@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod break_glass;
+mod fleet;
 mod kill;
 mod restore;
 mod story;

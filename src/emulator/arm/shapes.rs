@@ -92,7 +92,7 @@ fn resource(subscription: &str, kind: &str, name: &str, location: &str) -> Value
 }
 
 pub(super) fn vault_resource(vault: &VaultFacts) -> Value {
-    resource(&vault.subscription, VAULT, &vault.name, &vault.location)
+    with(resource(&vault.subscription, VAULT, &vault.name, &vault.location), json!({"tags": vault.tags}))
 }
 
 pub(super) fn account_resource(account: &AccountFacts) -> Value {

@@ -69,6 +69,8 @@ pub struct VaultFacts {
     pub purge_protection: bool,
     /// Days between delete and purge.
     pub retention_days: u32,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// All vaults of the emulated cloud.
@@ -128,6 +130,7 @@ impl Vaults {
             sku: vault.sku(),
             purge_protection: vault.purge_protection,
             retention_days: vault.retention_days,
+            tags: vault.tags.clone(),
         };
         self.state.vaults.values().map(facts).collect()
     }

@@ -38,6 +38,7 @@ pub(super) fn vault(seed: &seed::Vault, now: i64, chance: &mut Chance) -> Result
         premium: seed.sku == Sku::Premium,
         purge_protection: seed.purge_protection,
         retention_days: seed.retention_days,
+        tags: seed.tags.clone(),
         keys: super::object::Shelf::default(),
         secrets: super::object::Shelf::default(),
         certificates: super::object::Shelf::default(),

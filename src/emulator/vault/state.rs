@@ -35,6 +35,8 @@ pub(super) struct Vault {
     pub(super) premium: bool,
     pub(super) purge_protection: bool,
     pub(super) retention_days: u32,
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) keys: Shelf<KeyContent>,
     pub(super) secrets: Shelf<SecretContent>,
     pub(super) certificates: Shelf<CertificateContent>,

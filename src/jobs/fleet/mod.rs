@@ -244,16 +244,14 @@ mod tests {
         let configured = || vec![member("prod-a"), member("prod-scratch"), member("dev")];
         let found = [seen("prod-a", 0, ONE, "prod"), seen("prod-b", 0, ONE, "prod")];
         let wish = |choice: VaultChoice| Wish { choice, names: Vec::new() };
-        let narrowed = wish(VaultChoice {
-            include: globs(&["prod-*"]),
-            exclude: globs(&["*-scratch"]),
-            ..VaultChoice::default()
-        });
+        let narrowed =
+            wish(VaultChoice { include: globs(&["prod-*"]), exclude: globs(&["*-scratch"]), ..VaultChoice::default() });
         let chosen = choose(configured(), &found, &[all(0)], &narrowed).unwrap();
         assert_eq!((names(&chosen), chosen.warnings.len()), (vec!["prod-a", "prod-b"], 0));
 
         // Of those that nobody showed to us a condition cannot be judged; that is told, once each.
-        let there = wish(VaultChoice { subscriptions: vec![SubscriptionId::parse(ONE).unwrap()], ..Default::default() });
+        let there =
+            wish(VaultChoice { subscriptions: vec![SubscriptionId::parse(ONE).unwrap()], ..Default::default() });
         let chosen = choose(configured(), &found, &[], &there).unwrap();
         assert_eq!(names(&chosen), ["prod-a"]);
         assert_eq!(chosen.warnings.len(), 2);

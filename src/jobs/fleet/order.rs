@@ -71,11 +71,9 @@ async fn standings(reader: &Reader<'_>, members: Vec<Member>) -> Vec<(Member, St
 async fn head(reader: &Reader<'_>, member: &Member) -> Result<Standing> {
     let head = reader.head(&member.uri).await?;
     Ok(match head.as_ref().and_then(latest_snapshot) {
-        Some(snapshot) => Standing::Taken {
-            sequence: snapshot.sequence,
-            started: snapshot.started,
-            status: snapshot.status,
-        },
+        Some(snapshot) => {
+            Standing::Taken { sequence: snapshot.sequence, started: snapshot.started, status: snapshot.status }
+        }
         None => Standing::Never,
     })
 }
@@ -154,7 +152,8 @@ mod tests {
         assert!(matches!(found[1].1, Standing::Never));
 
         let all = |every| turns(&reader, vec![member("prod"), member("other")], every, house.ambient.now());
-        let names = |turns: Vec<(Member, Standing)>| turns.into_iter().map(|(member, _)| member.name).collect::<Vec<_>>();
+        let names =
+            |turns: Vec<(Member, Standing)>| turns.into_iter().map(|(member, _)| member.name).collect::<Vec<_>>();
         assert_eq!(names(all(None).await), ["other", "prod"]);
         assert_eq!(names(all(Some(Duration::from_secs(3_600))).await), ["other"]);
 

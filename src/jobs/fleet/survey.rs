@@ -142,7 +142,10 @@ mod tests {
         }
     }
 
-    async fn look(plane: Vec<Result<Vec<&'static str>, Condition>>, of: &[u8]) -> (Vec<String>, Vec<String>, Option<Kind>) {
+    async fn look(
+        plane: Vec<Result<Vec<&'static str>, Condition>>,
+        of: &[u8],
+    ) -> (Vec<String>, Vec<String>, Option<Kind>) {
         let plane = Plane((1..).zip(plane).collect());
         let of: Vec<SubscriptionId> = of.iter().map(|number| id(*number)).collect();
         let survey = survey(&plane, 0, &of, "vault.azure.net").await;
