@@ -53,6 +53,9 @@ impl Bar {
     fn replace(&self, bar: ProgressBar) {
         let mut current = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         current.finish_and_clear();
+        if let Some(bars) = &self.among {
+            bars.remove(&current);
+        }
         *current = bar;
     }
 
@@ -94,6 +97,6 @@ impl Progress for Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.with(ProgressBar::finish_and_clear);
+        self.replace(ProgressBar::hidden());
     }
 }

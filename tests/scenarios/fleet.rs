@@ -171,6 +171,14 @@ fn a_denied_subscription_is_told_and_hides_no_other() {
     let warnings = summary["warnings"].as_array().unwrap();
     assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(TWO), "{warnings:?}");
 
+    let (_, checked) = world.json(&["doctor"]);
+    let of = |subject: &str, check: &str, verdict: &str| {
+        let fits = |it: &&Value| it["subject"] == subject && it["check"] == check && it["verdict"] == verdict;
+        checked["checks"].as_array().unwrap().iter().filter(fits).count()
+    };
+    assert_eq!([of("discover", "look for vaults", "ok"), of("discover", "look for vaults", "warn")], [1, 1]);
+    assert_eq!(of("prod-scratch", "back up secrets", "ok"), 1, "{checked:#}");
+
     // A subscription that is not there is a slip, and no success; of one where nothing may be listed nothing is known.
     let nowhere = TWO.replace('2', "3");
     world.edit_settings(|text| {
