@@ -1,6 +1,8 @@
 //! From settings to doors: which store, which vaults, which keys. The only place that knows both the settings and Azure;
 //! what it hands out are the doors that jobs are written against.
 
+mod fleet;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use url::Url;
 use zeroize::Zeroizing;
+
+pub use fleet::{Fleet, Writing};
 
 use crate::ambient::Ambient;
 use crate::archive::Reader;
@@ -38,6 +42,8 @@ pub struct Assembly {
     /// The pace of each subscription, by id in lower case. Vaults of unknown subscriptions share one: they may be in the
     /// same.
     subscriptions: std::sync::Mutex<BTreeMap<Option<String>, Arc<Subscription>>>,
+    /// Vaults that were found, as if the settings named them.
+    found: std::sync::Mutex<BTreeMap<VaultUri, config::Vault>>,
 }
 
 /// The archive's store, open for reading and adding.
@@ -75,6 +81,7 @@ impl Assembly {
             ambient,
             connections: std::sync::Mutex::default(),
             subscriptions: std::sync::Mutex::default(),
+            found: std::sync::Mutex::default(),
         }
     }
 
@@ -113,8 +120,8 @@ impl Assembly {
         connection.container(&url(address.as_str())?, Some(Arc::new(arm)))
     }
 
-    /// The vault at `uri`, with the credential that the settings give for it; for a vault that they do not know, such as
-    /// the target of a restore, with that of the first vault.
+    /// The vault at `uri`, with the credential that the settings give for it, or that it was found with; for a vault that
+    /// neither know, such as the target of a restore, with that of the first vault.
     pub fn vault(&self, uri: &VaultUri) -> Result<Vault> {
         self.connection(&self.vault_settings(uri)?.credential)?.vault(uri)
     }
@@ -137,16 +144,23 @@ impl Assembly {
     /// The management plane, as the identity that reads the vault.
     pub fn facts(&self, uri: &VaultUri) -> Result<Arm> {
         let vault = self.vault_settings(uri)?;
-        let known = vault.resource_id.as_deref().filter(|_| vault.uri == *uri);
-        arm(&self.connection(&vault.credential)?, known)
+        arm(&self.connection(&vault.credential)?, vault.resource_id.as_deref())
     }
 
-    fn vault_settings(&self, uri: &VaultUri) -> Result<&config::Vault> {
-        let vaults = &self.settings.vaults;
-        vaults.iter().find(|vault| vault.uri == *uri).or(vaults.first()).ok_or_else(|| {
+    /// What the settings say of a vault; of one that a run found, what they would say. A vault that nobody knows, such as
+    /// the target of a restore, is read like the first one.
+    fn vault_settings(&self, uri: &VaultUri) -> Result<config::Vault> {
+        if let Some(vault) = self.settings.vaults.iter().find(|vault| vault.uri == *uri) {
+            return Ok(self.located(vault));
+        }
+        if let Some(vault) = self.found().get(uri) {
+            return Ok(vault.clone());
+        }
+        let credential = self.identities_of_vaults().next().cloned().ok_or_else(|| {
             Error::usage(format!("the settings name no vault, so there is no credential for {uri}"))
                 .hint("add a [[vault]] with `uri` and `credential`")
-        })
+        })?;
+        Ok(config::Vault { name: uri.name().to_owned(), uri: uri.clone(), credential, resource_id: None })
     }
 
     /// The address that a name on the command line means: a vault of the settings, an address, or a host.

@@ -93,6 +93,7 @@ const DOORS: &[(&str, &str, &[&str], &str)] = &[
         "a snapshot can neither change a vault nor read a secret's value",
     ),
     ("vault/mod.rs", "trait Facts:", &["facts", "describe"], "the management plane is only asked, never told"),
+    ("vault/discover.rs", "trait Discover:", &["subscriptions", "vaults"], "looking for vaults changes none"),
 ];
 
 /// Lines that a file may have before its tests.

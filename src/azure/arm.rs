@@ -2,6 +2,7 @@
 //! container's policy is locked (`azure.md` §5, §7.3). Reads, nothing else; goes through the SDK's pipeline, for there is
 //! no crate.
 
+mod discover;
 mod vaults;
 
 use std::sync::Arc;

@@ -1,8 +1,12 @@
 //! The command line as a value. Knows clap, and nothing of what the commands do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::duration;
+use crate::model::{Glob, SubscriptionId, Tag};
 
 /// What every help text ends with.
 const EXIT_CODES: &str = "\
@@ -54,6 +58,8 @@ pub(crate) enum Command {
     Doctor,
     /// Capture every object of the vaults and commit a snapshot of each
     Snapshot(Snapshot),
+    /// List the vaults that a snapshot would take, and how old their newest snapshots are; changes nothing
+    Vaults(Choice),
     /// List what the archive holds
     List(List),
     /// List the captures of one object over time
@@ -138,15 +144,52 @@ pub(crate) enum Credential {
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
 pub(crate) struct Snapshot {
-    /// Only this vault of the settings; may be repeated
-    #[arg(long = "vault", value_name = "NAME")]
-    pub(crate) vaults: Vec<String>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// Compare every version of unchanged objects too
     #[arg(long)]
     pub(crate) full: bool,
     /// Capture every object anew, changed or not
     #[arg(long)]
     pub(crate) recapture: bool,
+    /// Stop after this time, such as 8m: commit what is done, skip the vaults that were not begun
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// Which vaults: of `snapshot` and `vaults`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which vaults (docs/FLEET.md)")]
+pub(crate) struct Choice {
+    /// Only this vault, by its name or host, or those that fit a pattern such as 'prod-*'; may be repeated
+    #[arg(long = "vault", value_name = "NAME|PATTERN", value_parser = parsed::<Glob>)]
+    pub(crate) vaults: Vec<Glob>,
+    /// Every vault that the settings' identities see, beside those that the settings name
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only vaults in this subscription; may be repeated
+    #[arg(long = "subscription", value_name = "ID", value_parser = parsed::<SubscriptionId>)]
+    pub(crate) subscriptions: Vec<SubscriptionId>,
+    /// Only vaults with this tag; may be repeated, and then all must be there
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parsed::<Tag>)]
+    pub(crate) tags: Vec<Tag>,
+    /// Only vaults whose name in Azure fits; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = parsed::<Glob>)]
+    pub(crate) include: Vec<Glob>,
+    /// No vault whose name in Azure fits; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = parsed::<Glob>)]
+    pub(crate) exclude: Vec<Glob>,
+    /// Only this process's share: number I, from 0, of N; /N takes the number from JOB_COMPLETION_INDEX
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    /// Only vaults whose newest snapshot is at least this old, such as 20h, or partial, or missing
+    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
+    pub(crate) due: Option<Duration>,
+}
+
+/// Parses what says itself what is wrong with it.
+fn parsed<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
+    T::try_from(text.to_owned())
 }
 
 /// Arguments of `list`.

@@ -12,6 +12,7 @@ mod progress;
 mod prompt;
 mod render;
 mod signals;
+mod summary;
 mod table;
 
 use std::ffi::OsString;

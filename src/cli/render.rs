@@ -12,18 +12,18 @@ use crate::restore::{Action, Applied, Plan};
 use crate::verify::{Report as VerifyReport, Severity, Status};
 
 /// Findings and gaps shown before "… and N more".
-const SHOWN: usize = 20;
+pub(super) const SHOWN: usize = 20;
 
 /// A time to the minute.
-fn time(at: DateTime<Utc>) -> String {
+pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-fn maybe<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+pub(super) fn maybe<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-fn plural(count: u64, one: &str, many: &str) -> String {
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

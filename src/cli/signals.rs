@@ -13,15 +13,18 @@ static STOP: Stop = Stop::new();
 pub(crate) fn listen() -> &'static Stop {
     tokio::spawn(async {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let mut signalled = false;
         loop {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
-            if STOP.asked().is_some() {
+            // Not `STOP.asked()`: a run whose time is over has been asked too, and not by anybody in a hurry.
+            if signalled {
                 // Asked twice: somebody is in a hurry. Nothing is lost; what was in flight is not committed.
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             }
+            signalled = true;
             STOP.ask(Halt::Signal);
         }
     });

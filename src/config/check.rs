@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::file::{OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawNetwork, RawVault, read_text};
-use super::{Archive, Capture, Cloud, CloudName, Credential, Network, Secret, Settings, Store, Vault, Worm};
+use super::file::{
+    OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault, read_text,
+};
+use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use crate::model::VaultChoice;
 
 /// What is wrong, and with what: keys, and numbers in arrays.
 pub(super) struct Complaint {
@@ -30,6 +33,7 @@ pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
         network: network(raw.network)?,
         archive: archive(raw.archive, env)?,
         vaults: vaults(raw.vault, env)?,
+        discover: discover(raw.discover, env)?,
         capture: capture(&raw.capture),
     })
 }
@@ -133,6 +137,21 @@ fn vaults(raw: Vec<RawVault>, env: &Env) -> Checked<Vec<Vault>> {
     Ok(vaults)
 }
 
+fn discover(raw: Vec<RawDiscover>, env: &Env) -> Checked<Vec<Discover>> {
+    let rule = |(index, raw): (usize, RawDiscover)| {
+        let index = index.to_string();
+        let credential = credential(raw.credential, &["discover", &index], "[[discover]]", env)?;
+        let choice = VaultChoice {
+            subscriptions: raw.subscriptions.unwrap_or_default(),
+            tags: raw.tags.map(|tags| tags.0).unwrap_or_default(),
+            include: raw.include.unwrap_or_default(),
+            exclude: raw.exclude.unwrap_or_default(),
+        };
+        Ok(Discover { choice, credential })
+    };
+    raw.into_iter().enumerate().map(rule).collect()
+}
+
 fn capture(raw: &RawCapture) -> Capture {
     let default = Capture::default();
     Capture {
@@ -141,6 +160,7 @@ fn capture(raw: &RawCapture) -> Capture {
         protection_min: raw.protection_min.as_ref().map_or(default.protection_min, |span| span.0),
         max_in_flight: raw.max_in_flight.as_ref().map_or(default.max_in_flight, |number| number.0),
         share: raw.share.as_ref().map_or(default.share, |share| share.0),
+        vaults_in_flight: raw.vaults_in_flight.as_ref().map_or(default.vaults_in_flight, |number| number.0),
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
-use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawVault, Share, resolved};
+use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawDiscover, RawVault, Share, VaultsInFlight, resolved};
 use crate::error::{Error, Result};
+use crate::model::Tag;
 
 /// What every variable of settings begins with.
 pub const PREFIX: &str = "AKV_ARCHIVER__";
@@ -66,7 +67,7 @@ type Set = Result<(), String>;
 
 impl Setter<'_> {
     fn set(&self, raw: &mut Raw, segments: &[&str]) -> Set {
-        let Raw { network, archive, vault, capture } = raw;
+        let Raw { network, archive, vault, discover, capture } = raw;
         match segments {
             ["NETWORK", "PROXY"] => self.text(&mut network.proxy),
             ["NETWORK", "CA_FILE"] => self.path(&mut network.ca_file),
@@ -104,6 +105,7 @@ impl Setter<'_> {
             ["ARCHIVE", "IDENTITY_PASSPHRASE_ENV"] => self.text(&mut archive.identity_passphrase_env),
             ["ARCHIVE", "IDENTITY_PASSPHRASE_FILE"] => self.path(&mut archive.identity_passphrase_file),
             ["VAULT", rest @ ..] => self.vault(vault, rest),
+            ["DISCOVER", rest @ ..] => self.discover(discover, rest),
             ["CAPTURE", "RECAPTURE_EVERY"] => self.text(&mut capture.recapture_every),
             ["CAPTURE", "FULL_EVERY"] => self.text(&mut capture.full_every),
             ["CAPTURE", "PROTECTION_MIN"] => self.text(&mut capture.protection_min),
@@ -111,6 +113,12 @@ impl Setter<'_> {
                 let mut number: Option<i64> = None;
                 self.parsed(&mut number, "not a whole number")?;
                 capture.max_in_flight = number.map(InFlight::try_from).transpose()?;
+                Ok(())
+            }
+            ["CAPTURE", "VAULTS_IN_FLIGHT"] => {
+                let mut number: Option<i64> = None;
+                self.parsed(&mut number, "not a whole number")?;
+                capture.vaults_in_flight = number.map(VaultsInFlight::try_from).transpose()?;
                 Ok(())
             }
             ["CAPTURE", "SHARE"] => {
@@ -123,28 +131,37 @@ impl Setter<'_> {
         }
     }
 
-    /// A vault by number, or the only one.
-    fn vault(&self, vaults: &mut Vec<RawVault>, segments: &[&str]) -> Set {
+    /// A table of several by its number, or the only one; the number after the last adds one.
+    fn one_of<'t, 's, T: Default>(
+        &self,
+        tables: &'t mut Vec<T>,
+        [one, many, table]: [&str; 3],
+        segments: &'s [&'s str],
+    ) -> Result<(&'t mut T, &'s [&'s str]), String> {
         let (index, rest) = match segments {
             [first, rest @ ..] => match Segment::of(first) {
                 Segment::Index(index) => (index, rest),
-                _ if vaults.len() > 1 => {
+                _ if tables.len() > 1 => {
                     return Err(format!(
-                        "there are {} vaults: say which, as in {PREFIX}VAULT__0__{first}",
-                        vaults.len()
+                        "there are {} {many}: say which, as in {PREFIX}{table}__0__{first}",
+                        tables.len()
                     ));
                 }
                 _ => (0, segments),
             },
-            [] => return unknown(),
+            [] => return Err(UNKNOWN.to_owned()),
         };
-        if index > vaults.len() {
-            return Err(format!("there is no vault {} before it", index - 1));
+        if index > tables.len() {
+            return Err(format!("there is no {one} {} before it", index - 1));
         }
-        if index == vaults.len() {
-            vaults.push(RawVault::default());
+        if index == tables.len() {
+            tables.push(T::default());
         }
-        let Some(vault) = vaults.get_mut(index) else { return unknown() };
+        tables.get_mut(index).map(|found| (found, rest)).ok_or_else(|| UNKNOWN.to_owned())
+    }
+
+    fn vault(&self, vaults: &mut Vec<RawVault>, segments: &[&str]) -> Set {
+        let (vault, rest) = self.one_of(vaults, ["vault", "vaults", "VAULT"], segments)?;
         match rest {
             ["NAME"] => self.text(&mut vault.name),
             ["URI"] => self.text(&mut vault.uri),
@@ -152,6 +169,32 @@ impl Setter<'_> {
             ["CREDENTIAL", field] => self.credential(&mut vault.credential, field),
             _ => unknown(),
         }
+    }
+
+    fn discover(&self, rules: &mut Vec<RawDiscover>, segments: &[&str]) -> Set {
+        let (rule, rest) = self.one_of(rules, ["[[discover]]", "[[discover]] tables", "DISCOVER"], segments)?;
+        match rest {
+            ["SUBSCRIPTIONS", rest @ ..] => self.items(rest, rule.subscriptions.get_or_insert_default()),
+            ["TAGS", rest @ ..] => self.items::<Tag>(rest, &mut rule.tags.get_or_insert_default().0),
+            ["INCLUDE", rest @ ..] => self.items(rest, rule.include.get_or_insert_default()),
+            ["EXCLUDE", rest @ ..] => self.items(rest, rule.exclude.get_or_insert_default()),
+            ["CREDENTIAL", field] => self.credential(&mut rule.credential, field),
+            _ => unknown(),
+        }
+    }
+
+    /// A list of items with a form of their own.
+    fn items<T: TryFrom<String, Error = String>>(&self, rest: &[&str], target: &mut Vec<T>) -> Set {
+        let mut texts = Vec::new();
+        let items = self.list(rest)?;
+        if matches!(items, Items::All(_)) {
+            target.clear();
+        }
+        items.apply(&mut texts, str::to_owned);
+        for text in texts {
+            target.push(T::try_from(text)?);
+        }
+        Ok(())
     }
 
     /// A kind replaces the file's credential whole; any other field joins what is there.
@@ -241,7 +284,7 @@ mod tests {
     const DOCUMENT: &str = include_str!("../../docs/SETTINGS.md");
 
     /// A value that some kind of field takes.
-    const VALUES: [&str; 8] = [
+    const VALUES: [&str; 10] = [
         "true",
         "1",
         "30d",
@@ -250,6 +293,8 @@ mod tests {
         "https://a.vault.azure.net",
         "https://a.b/vaults",
         "/subscriptions/s/x",
+        "11111111-1111-1111-1111-111111111111",
+        "env=prod",
     ];
 
     fn accepted(name: &str) -> bool {
@@ -276,8 +321,9 @@ mod tests {
     /// The fields of the file, as serde knows them.
     #[test]
     fn every_field_is_documented_and_has_a_variable() {
-        for table in ["network", "network.endpoints", "archive", "vault", "capture"] {
-            let header = if table == "vault" { "[[vault]]".to_owned() } else { format!("[{table}]") };
+        for table in ["network", "network.endpoints", "archive", "vault", "discover", "capture"] {
+            let several = ["vault", "discover"].contains(&table);
+            let header = if several { format!("[[{table}]]") } else { format!("[{table}]") };
             let error = toml::from_str::<Raw>(&format!("{header}\n\"no such field\" = 1\n")).unwrap_err();
             let fields: Vec<&str> = error.message().split('`').skip(3).step_by(2).collect();
             assert!(fields.len() >= 2, "{error}");

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
 use super::{CloudName, Worm, duration};
 use crate::error::{Error, Result};
-use crate::model::VaultUri;
+use crate::model::{Glob, SubscriptionId, Tag, VaultUri};
 
 /// Settings fit on a page; anything larger is something else.
 const LIMIT: u64 = 1 << 20;
@@ -26,6 +26,7 @@ pub(super) struct Raw {
     pub(super) network: RawNetwork,
     pub(super) archive: RawArchive,
     pub(super) vault: Vec<RawVault>,
+    pub(super) discover: Vec<RawDiscover>,
     pub(super) capture: RawCapture,
 }
 
@@ -74,12 +75,40 @@ pub(super) struct RawVault {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawDiscover {
+    pub(super) subscriptions: Option<Vec<SubscriptionId>>,
+    pub(super) tags: Option<RawTags>,
+    pub(super) include: Option<Vec<Glob>>,
+    pub(super) exclude: Option<Vec<Glob>>,
+    pub(super) credential: Option<RawCredential>,
+}
+
+/// Tags as a table of names and values.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub(super) struct RawTags(pub(super) Vec<Tag>);
+
+impl TryFrom<BTreeMap<String, String>> for RawTags {
+    type Error = String;
+
+    fn try_from(tags: BTreeMap<String, String>) -> Result<Self, String> {
+        let tag = |(name, value): (String, String)| {
+            Tag::new(&name, &value)
+                .ok_or_else(|| format!("{name:?} is no tag: 1 to 512 characters, and 256 for its value"))
+        };
+        tags.into_iter().map(tag).collect::<Result<_, _>>().map(RawTags)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawCapture {
     pub(super) recapture_every: Option<Span>,
     pub(super) full_every: Option<Span>,
     pub(super) protection_min: Option<Span>,
     pub(super) max_in_flight: Option<InFlight>,
     pub(super) share: Option<Share>,
+    pub(super) vaults_in_flight: Option<VaultsInFlight>,
 }
 
 /// A path, or several.
@@ -129,6 +158,10 @@ checked!(InFlight(u16), i64, "i64", |number| match u16::try_from(number) {
     Ok(number @ 1..=256) => Ok(number),
     _ => Err(format!("{number} is not between 1 and 256")),
 });
+checked!(VaultsInFlight(u16), i64, "i64", |number| match u16::try_from(number) {
+    Ok(number @ 1..=64) => Ok(number),
+    _ => Err(format!("{number} is not between 1 and 64")),
+});
 checked!(Share(f64), f64, "f64", |share| match share > 0.0 && share <= 1.0 {
     true => Ok(share),
     false => Err(format!("{share} is not above 0 and at most 1")),
@@ -153,7 +186,7 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, .. } = self;
+        let Raw { network, archive, vault, discover, .. } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()
@@ -163,7 +196,11 @@ impl Raw {
         for path in paths {
             *path = base.join(&*path);
         }
-        let credentials = vault.iter_mut().map(|vault| &mut vault.credential).chain([&mut archive.credential]);
+        let credentials = vault
+            .iter_mut()
+            .map(|vault| &mut vault.credential)
+            .chain(discover.iter_mut().map(|rule| &mut rule.credential))
+            .chain([&mut archive.credential]);
         for (field, value) in credentials.flatten().flatten() {
             *value = resolved(field, value, base);
         }

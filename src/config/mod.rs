@@ -24,7 +24,7 @@ pub use secret::Secret;
 pub use template::template;
 
 use crate::error::{Error, Result};
-use crate::model::{Digest, VaultUri};
+use crate::model::{Digest, VaultChoice, VaultUri};
 
 /// The file that is looked for in the working directory.
 pub const FILE_NAME: &str = "akv-archiver.toml";
@@ -38,6 +38,8 @@ pub struct Settings {
     pub archive: Archive,
     /// The vaults, in the order of the file; none where archives are only read.
     pub vaults: Vec<Vault>,
+    /// Which further vaults to look for.
+    pub discover: Vec<Discover>,
     /// How snapshots are taken.
     pub capture: Capture,
 }
@@ -181,6 +183,15 @@ pub struct Vault {
     pub resource_id: Option<String>,
 }
 
+/// Vaults that are looked for at each run, beside those that are named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discover {
+    /// Which ones, of those that the identity sees.
+    pub choice: VaultChoice,
+    /// Whoever the archiver is there: for the search, and for the vaults found.
+    pub credential: Credential,
+}
+
 /// How the archiver proves to Entra ID who it is. Chosen by settings alone: nothing is tried one after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Credential {
@@ -237,6 +248,8 @@ pub struct Capture {
     /// The share of the documented request limits, of a vault and of its subscription, that is used at most, above 0 and
     /// at most 1.
     pub share: f64,
+    /// Vaults at the same time, 1 to 64. No part of the policy: it changes nothing in any archive.
+    pub vaults_in_flight: u16,
 }
 
 impl Default for Capture {
@@ -248,6 +261,7 @@ impl Default for Capture {
             protection_min: Duration::from_secs(30 * DAY),
             max_in_flight: 16,
             share: 0.25,
+            vaults_in_flight: 4,
         }
     }
 }
@@ -322,12 +336,10 @@ impl Settings {
         warnings
     }
 
-    /// Checks what only a snapshot needs: a vault, a recipient, the signer.
+    /// Checks what only a snapshot needs: a vault or where to look for some, a recipient, the signer.
     pub fn check_snapshot(&self) -> Result<()> {
+        self.check_vaults()?;
         let missing = |what: &str, hint: &str| Err(Error::usage(format!("the settings name no {what}")).hint(hint));
-        if self.vaults.is_empty() {
-            return missing("vault", "add a [[vault]] with `uri` and `credential`");
-        }
         if self.archive.recipients.is_empty() {
             return missing("recipient", "set `recipients` in [archive] to at least one age recipient, better two");
         }
@@ -337,21 +349,14 @@ impl Settings {
         Ok(())
     }
 
-    /// The vaults of the given names, or all if none is given.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Vault>> {
-        if names.is_empty() {
-            return Ok(self.vaults.iter().collect());
+    /// Checks that there is a vault, or where to look for some.
+    pub fn check_vaults(&self) -> Result<()> {
+        match self.vaults.is_empty() && self.discover.is_empty() {
+            true => Err(Error::usage("the settings name no vault").hint(
+                "add a [[vault]] with `uri` and `credential`, or a [[discover]] with `credential`, which looks for vaults",
+            )),
+            false => Ok(()),
         }
-        let find = |name: &String| {
-            self.vaults.iter().find(|vault| vault.name == *name).ok_or_else(|| {
-                let known: Vec<&str> = self.vaults.iter().map(|vault| vault.name.as_str()).collect();
-                Error::usage(format!("the settings name no vault {name:?}")).hint(match known.is_empty() {
-                    true => "add it as a [[vault]]".to_owned(),
-                    false => format!("known are: {}", known.join(", ")),
-                })
-            })
-        };
-        names.iter().map(find).collect()
     }
 }
 
@@ -668,12 +673,47 @@ recapture_every = "14d"
         assert_eq!(lacks(&settings), "the settings name no signer");
         settings.archive.recipients.clear();
         assert_eq!(lacks(&settings), "the settings name no recipient");
-        assert_eq!(settings.select(&["prod".into()]).unwrap()[0].name, "prod");
-        let error = settings.select(&["prd".into()]).unwrap_err();
-        assert_eq!(
-            (error.message(), error.hint_text()),
-            ("the settings name no vault \"prd\"", Some("known are: prod"))
-        );
+    }
+
+    #[test]
+    fn vaults_may_be_looked_for() {
+        const RULE: &str = "[archive]\ndirectory = \"/mnt/archive\"\n[[discover]]\n";
+        let id = "11111111-1111-1111-1111-111111111111";
+        let place = Place::with(&format!(
+            "{RULE}subscriptions = [\"{id}\"]\ntags = {{ env = \"prod\" }}\ninclude = [\"prod-*\"]\nexclude = [\"*-x\"]\n\
+             credential = {{ kind = \"azure-cli\" }}\n[capture]\nvaults_in_flight = 64\n"
+        ));
+        let settings = place.load(&[]).unwrap();
+        let choice = &settings.discover[0].choice;
+        assert_eq!((choice.subscriptions[0].as_str(), choice.tags[0].to_string().as_str()), (id, "env=prod"));
+        assert!(choice.admits_name("prod-a") && !choice.admits_name("prod-x"));
+        assert_eq!(settings.capture.vaults_in_flight, 64);
+        settings.check_vaults().unwrap();
+
+        // The environment replaces a list, and can do without the file.
+        let env = [
+            ("AKV_ARCHIVER__DISCOVER__0__TAGS", "team=web,tier="),
+            ("AKV_ARCHIVER__DISCOVER__0__INCLUDE__0", "a*"),
+            ("AKV_ARCHIVER__DISCOVER__0__INCLUDE__1", "b*"),
+            ("AKV_ARCHIVER__DISCOVER__1__CREDENTIAL__KIND", "managed-identity"),
+        ];
+        let settings = place.load(&env).unwrap();
+        assert_eq!(format!("{:?}", settings.discover[0].choice.tags), "[team=web, tier=]");
+        assert_eq!(format!("{:?}", settings.discover[0].choice.include), "[a*, b*]");
+        assert_eq!(settings.discover[1].choice, VaultChoice::default());
+
+        for (field, expected) in [
+            ("subscriptions = [\"Production\"]", "4:18: \"Production\" is no subscription id: 32 hexadecimal digits"),
+            ("include = [\"a/b\"]", "4:12: \"a/b\" is no pattern"),
+            ("tags = { \"\" = \"x\" }", "4:8: \"\" is no tag"),
+            ("policy_of = \"x\"", "4:1: unknown field `policy_of`"),
+            ("", "3:1: [[discover]] needs `credential`"),
+        ] {
+            let message = error(&format!("{RULE}{field}\n"));
+            assert!(message.starts_with(&format!("akv-archiver.toml:{expected}")), "{message}");
+        }
+        let message = error("[archive]\ndirectory = \"/mnt/archive\"\n[capture]\nvaults_in_flight = 0\n");
+        assert_eq!(message, "akv-archiver.toml:4:20: 0 is not between 1 and 64");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Archive, Capture, Cloud, CloudName, Credential, Network, Secret, Settings, Store, Vault, Worm, duration};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm, duration,
+};
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
 pub fn template(settings: &Settings) -> String {
@@ -16,11 +18,18 @@ pub fn template(settings: &Settings) -> String {
     for each in &settings.vaults {
         vault(&mut text, each);
     }
+    for rule in &settings.discover {
+        discover(&mut text, rule);
+    }
     if settings.vaults.is_empty() {
         text.push_str(
             "\n# One table for each vault to take snapshots of.\n\
              # [[vault]]\n\
              # uri = \"https://NAME.vault.azure.net\"\n\
+             # credential = { kind = \"managed-identity\" }\n\
+             # Or let it look for them: docs/FLEET.md.\n\
+             # [[discover]]\n\
+             # tags = { env = \"prod\" }\n\
              # credential = { kind = \"managed-identity\" }\n",
         );
     }
@@ -112,6 +121,27 @@ fn vault(text: &mut String, vault: &Vault) {
     }
 }
 
+fn discover(text: &mut String, rule: &Discover) {
+    text.push_str("\n[[discover]]\n");
+    let choice = &rule.choice;
+    let quoted_list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    if !choice.subscriptions.is_empty() {
+        let ids = choice.subscriptions.iter().map(quoted).collect();
+        line(text, &format!("subscriptions = {}", quoted_list(ids)));
+    }
+    if !choice.tags.is_empty() {
+        let tags: Vec<String> =
+            choice.tags.iter().map(|tag| format!("{} = {}", quoted(tag.name()), quoted(tag.value()))).collect();
+        line(text, &format!("tags = {{ {} }}", tags.join(", ")));
+    }
+    for (name, patterns) in [("include", &choice.include), ("exclude", &choice.exclude)] {
+        if !patterns.is_empty() {
+            line(text, &format!("{name} = {}", quoted_list(patterns.iter().map(quoted).collect())));
+        }
+    }
+    line(text, &format!("credential = {}", credential_of(&rule.credential)));
+}
+
 fn capture(text: &mut String, capture: &Capture) {
     let default = Capture::default();
     let time = |value| format!("\"{}\"", duration::render(value));
@@ -145,6 +175,12 @@ fn capture(text: &mut String, capture: &Capture) {
             capture.share.to_string(),
             capture.share == default.share,
             "the share of a vault's request limit that is used at most",
+        ),
+        (
+            "vaults_in_flight",
+            capture.vaults_in_flight.to_string(),
+            capture.vaults_in_flight == default.vaults_in_flight,
+            "vaults at the same time",
         ),
     ];
     text.push_str("\n[capture]\n");
@@ -224,7 +260,7 @@ mod tests {
 
     use super::super::{ContainerUrl, Endpoint, ProxyUrl};
     use super::*;
-    use crate::model::VaultUri;
+    use crate::model::{Glob, SubscriptionId, Tag, VaultChoice, VaultUri};
 
     fn read_back(settings: &Settings) -> Settings {
         let folder = tempfile::tempdir().unwrap();
@@ -250,6 +286,7 @@ mod tests {
                 identity_passphrase: None,
             },
             vaults: Vec::new(),
+            discover: Vec::new(),
             capture: Capture::default(),
         }
     }
@@ -307,12 +344,28 @@ mod tests {
                     },
                 ),
             ],
+            discover: vec![
+                Discover {
+                    choice: VaultChoice {
+                        subscriptions: vec![SubscriptionId::parse("11111111-1111-1111-1111-111111111111").unwrap()],
+                        tags: vec![Tag::new("cost \"center\"", "a = b").unwrap(), Tag::new("env", "prod").unwrap()],
+                        include: vec![Glob::parse("prod-*").unwrap(), Glob::parse("core").unwrap()],
+                        exclude: vec![Glob::parse("*-scratch").unwrap()],
+                    },
+                    credential: Credential::AzureCli { tenant_id: id() },
+                },
+                Discover {
+                    choice: VaultChoice::default(),
+                    credential: Credential::ManagedIdentity { client_id: None },
+                },
+            ],
             capture: Capture {
                 recapture_every: Duration::from_secs(3_600),
                 full_every: Duration::from_secs(61),
                 protection_min: Duration::from_secs(86_400),
                 max_in_flight: 3,
                 share: 0.5,
+                vaults_in_flight: 9,
             },
         };
         assert_eq!(read_back(&settings), settings);

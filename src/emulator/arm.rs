@@ -128,7 +128,7 @@ impl Reader<'_> {
 
     /// Refuses a caller without `action`, before anything is said about what exists.
     fn may(&self, action: &str, scope: &str) -> Result<(), Refusal> {
-        if self.caller.may(action) {
+        if self.caller.may_on(action, scope) {
             return Ok(());
         }
         let Caller { client_id, object_id, .. } = self.caller;
@@ -166,7 +166,8 @@ impl Reader<'_> {
         vaults.chain(self.world.accounts.iter().map(|account| account.subscription.as_str())).collect()
     }
 
-    /// Like Azure's, this list is empty rather than forbidden for those who may see none.
+    /// Like Azure's, this list is empty rather than forbidden for those who may see none. Scopes do not narrow it: who has
+    /// any role in a subscription sees it, and need not be allowed to see what is in it.
     fn subscriptions(&self) -> Answer {
         let visible = self.caller.may("Microsoft.Resources/subscriptions/read");
         let known = if visible { self.known() } else { BTreeSet::new() };
@@ -201,7 +202,7 @@ impl Reader<'_> {
                 self.page(groups.map(|(name, location)| shapes::group(id, name, location)).collect())
             }
             ["resources"] => {
-                let readable = |kind: &str| self.caller.may(&format!("{kind}/read"));
+                let readable = |kind: &str| self.caller.may_on(&format!("{kind}/read"), &scope);
                 let vaults = vaults().filter(|_| readable(shapes::VAULT)).map(shapes::vault_resource);
                 let accounts = accounts().filter(|_| readable(shapes::ACCOUNT)).map(shapes::account_resource);
                 self.page(self.filtered(vaults.chain(accounts).collect())?)

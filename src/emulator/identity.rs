@@ -42,6 +42,9 @@ pub(super) struct Application {
     pub client_secret: String,
     /// What it may do, as in [`wire::Caller`](super::wire::Caller).
     pub actions: Vec<String>,
+    /// Where, as in [`wire::Caller`](super::wire::Caller).
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }
 
 impl Identity {
@@ -50,7 +53,7 @@ impl Identity {
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) if a key cannot be made.
     pub(super) fn generate(principals: &[Principal]) -> Result<Self> {
-        let owner = Principal { name: "default".into(), actions: vec!["*".into()] };
+        let owner = Principal { name: "default".into(), actions: vec!["*".into()], scopes: Vec::new() };
         let (ca_certificate, ca_key) = tls::new_authority()?;
         let token_key = KeyPair::generate(KeySize::Rsa2048)
             .and_then(|key| key.as_der())
@@ -86,6 +89,7 @@ impl Application {
             object_id: clock::uuid().to_string(),
             client_secret: URL_SAFE_NO_PAD.encode(secret),
             actions: principal.actions.clone(),
+            scopes: principal.scopes.clone(),
         }
     }
 }

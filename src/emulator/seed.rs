@@ -306,4 +306,7 @@ pub struct Principal {
     pub name: String,
     /// Actions and data actions, `*` matching any run of characters.
     pub actions: Vec<String>,
+    /// Where they are granted: ids of subscriptions, resource groups or resources. Empty means everywhere.
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }

@@ -121,6 +121,7 @@ impl Tokens {
             object_id: application.object_id.clone(),
             audience: claims.aud.trim_end_matches('/').to_owned(),
             actions: application.actions.clone(),
+            scopes: application.scopes.clone(),
         })
     }
 

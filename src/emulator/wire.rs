@@ -93,12 +93,21 @@ pub struct Caller {
     pub audience: String,
     /// What it may do: actions and data actions, `*` matching any run of characters. `["*"]` is everything.
     pub actions: Vec<String>,
+    /// Where its actions are granted, and below: ids such as `/subscriptions/…/resourceGroups/…`. Empty is everywhere.
+    pub scopes: Vec<String>,
 }
 
 impl Caller {
     /// Whether one of the caller's actions covers `action`, such as `Microsoft.KeyVault/vaults/keys/backup/action`.
     pub fn may(&self, action: &str) -> bool {
         self.actions.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()))
+    }
+
+    /// Whether the caller may do `action` on the resource `id`, or on everything in it.
+    pub fn may_on(&self, action: &str, id: &str) -> bool {
+        let id = format!("{}/", id.to_ascii_lowercase());
+        let covers = |scope: &String| id.starts_with(&format!("{}/", scope.trim_end_matches('/').to_ascii_lowercase()));
+        self.may(action) && (self.scopes.is_empty() || self.scopes.iter().any(covers))
     }
 }
 
@@ -154,9 +163,34 @@ mod tests {
                 object_id: String::new(),
                 audience: String::new(),
                 actions: vec![pattern.into()],
+                scopes: Vec::new(),
             };
             assert_eq!(caller.may(action), fits, "{pattern} {action}");
         }
+    }
+
+    #[test]
+    fn actions_hold_where_they_are_granted_and_below() {
+        let mut caller = Caller {
+            name: String::new(),
+            client_id: String::new(),
+            object_id: String::new(),
+            audience: String::new(),
+            actions: vec!["a/*".into()],
+            scopes: vec!["/subscriptions/S1/resourceGroups/rg-a".into(), "/subscriptions/s2".into()],
+        };
+        for (action, id, fits) in [
+            ("a/read", "/subscriptions/s1/resourcegroups/rg-a/x", true),
+            ("a/read", "/subscriptions/s1/resourceGroups/rg-a", true),
+            ("a/read", "/subscriptions/s1/resourceGroups/rg-ab", false),
+            ("a/read", "/subscriptions/s1", false),
+            ("a/read", "/subscriptions/s2/resourceGroups/any", true),
+            ("b/read", "/subscriptions/s2", false),
+        ] {
+            assert_eq!(caller.may_on(action, id), fits, "{action} {id}");
+        }
+        caller.scopes.clear();
+        assert!(caller.may_on("a/read", "/subscriptions/s1"));
     }
 
     #[test]

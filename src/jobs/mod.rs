@@ -4,6 +4,7 @@
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod fleet;
 pub mod history;
 pub mod init;
 pub mod protection;

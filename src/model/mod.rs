@@ -1,6 +1,7 @@
 //! The nouns of the house: objects, vault addresses, digests, places, store paths. Pure values that parse once and
 //! cannot be wrong afterwards. Knows no format, no Azure SDK, no input or output.
 
+mod choice;
 mod digest;
 mod glob;
 mod object;
@@ -9,6 +10,7 @@ mod place;
 mod protection;
 mod vault;
 
+pub use choice::{SubscriptionId, Tag, VaultChoice};
 pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
 pub use object::{Attributes, Kind, Name, Object, object_of_id};

@@ -2,6 +2,7 @@
 //! snapshot holds a [`Read`] and can therefore neither change the vault nor read a secret's value, for there is no call
 //! for either. Answers are Azure's raw JSON, never models: models lose what they do not know.
 
+mod discover;
 mod gate;
 mod governor;
 pub mod memory;
@@ -14,6 +15,7 @@ use futures::stream::BoxStream;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+pub use discover::{Discover, Sighting};
 pub use gate::{Gate, Heard, Load, Outcome, Pass};
 pub use governor::{Governor, Subscription};
 

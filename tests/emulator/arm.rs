@@ -213,3 +213,46 @@ async fn the_cloud_describes_itself_to_anybody() {
     let (_, clouds) = answer(azure.client.get(format!("{url}2019-05-01"))).await;
     assert_eq!(clouds, json!([cloud]));
 }
+
+#[tokio::test]
+async fn tags_are_shown_and_scopes_decide_who_may_list_where() {
+    let seed = SEED.replacen("retention_days = 30", "retention_days = 30\n    tags = { Env = \"prod\" }", 1).replace(
+        "    [[principal]]",
+        "    [[principal]]\n    name = \"group\"\n    actions = [\"*\"]\n    \
+         scopes = [\"/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-prod\"]\n    [[principal]]",
+    );
+    let azure = Azure::with(&seed, Options::default());
+    let token = azure.token(ARM).await;
+    let vaults = format!("{SUBSCRIPTION}/providers/Microsoft.KeyVault/vaults?api-version=2026-02-01");
+    let list = read(&azure, &token, vaults.clone()).await;
+    assert_eq!([&list["value"][0]["tags"], &list["value"][1]["tags"]], [&json!({"Env": "prod"}), &json!({})]);
+
+    let group = azure.emulator.ready().principals["group"].clone();
+    let tenant = azure.emulator.ready().tenant_id.clone();
+    let sign_in = async |scope: &str| {
+        let form = [
+            ("grant_type", "client_credentials".into()),
+            ("client_id", group.client_id.clone()),
+            ("client_secret", group.client_secret.clone()),
+            ("scope", scope.to_owned()),
+        ];
+        let (_, body) = azure.sign_in(&tenant, "/oauth2/v2.0/token", &form).await;
+        body["access_token"].as_str().unwrap().to_owned()
+    };
+    let (arm, vault) = (sign_in(ARM).await, sign_in(VAULT).await);
+    let one = |name: &str| {
+        format!(
+            "{SUBSCRIPTION}/resourceGroups/rg-{name}/providers/Microsoft.KeyVault/vaults/{name}?api-version=2026-02-01"
+        )
+    };
+    for (url, token, status) in [
+        ("https://management.azure.com/subscriptions?api-version=2022-12-01".to_owned(), &arm, 200),
+        (vaults, &arm, 403),
+        (one("prod"), &arm, 200),
+        (one("test"), &arm, 403),
+        ("https://prod.vault.azure.net/secrets?api-version=7.4".to_owned(), &vault, 200),
+        ("https://test.vault.azure.net/secrets?api-version=7.4".to_owned(), &vault, 403),
+    ] {
+        assert_eq!(azure.get(&url, token).await.0, status, "{url}");
+    }
+}

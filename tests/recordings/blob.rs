@@ -156,6 +156,7 @@ impl Replay {
             object_id: "o".into(),
             audience: "https://storage.azure.com".into(),
             actions: vec!["*".into()],
+            scopes: Vec::new(),
         };
         self.now += TimeDelta::milliseconds(10);
         let creates = request.method == Method::PUT && recorded.query("restype").is_some() && recorded.status == 201;

@@ -75,6 +75,7 @@ fn every_listed_operation_of_key_vault_exists() {
         object_id: "o".into(),
         audience: "https://vault.azure.net".into(),
         actions: Vec::new(),
+        scopes: Vec::new(),
     };
     let mut count = 0;
     for operation in

@@ -193,6 +193,7 @@ impl Replay {
             object_id: "o".into(),
             audience: "https://vault.azure.net".into(),
             actions: vec!["*".into()],
+            scopes: Vec::new(),
         };
         let now = DateTime::from_timestamp(now, 0).unwrap();
         self.vaults.handle(now, known.then_some(&caller), request, &self.tenant)

@@ -3,6 +3,7 @@
 mod bad_input;
 mod break_glass;
 mod completeness;
+mod fleet;
 mod kill;
 mod pace;
 mod restore;

@@ -15,12 +15,12 @@ use crate::vault::{Condition, Description, Error, Facts};
 /// The resource type.
 const VAULTS: &str = "Microsoft.KeyVault/vaults";
 /// Versions before this one retire on 2027-02-27 (`azure.md` §5).
-const VAULTS_API: &str = "2026-02-01";
+pub(super) const VAULTS_API: &str = "2026-02-01";
 const ROLES_API: &str = "2022-04-01";
 /// There is no later one, and none that is no preview.
 const DIAGNOSTICS_API: &str = "2021-05-01-preview";
 
-const READ_VAULTS: &str = "Microsoft.KeyVault/vaults/read";
+pub(super) const READ_VAULTS: &str = "Microsoft.KeyVault/vaults/read";
 const READ_ROLES: &str = "Microsoft.Authorization/roleAssignments/read";
 const READ_DIAGNOSTICS: &str = "Microsoft.Insights/diagnosticSettings/read";
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::assemble::{Archive, Assembly};
+use crate::assemble::{Archive, Assembly, Fleet};
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::render;
@@ -12,6 +12,8 @@ use crate::error::{Error, Kind, Result};
 use crate::format::archive::ARCHIVE_MAX;
 use crate::format::paths;
 use crate::jobs::doctor::{Check, Verdict, check_keys, check_store, check_vault};
+use crate::jobs::fleet::Wish;
+use crate::model::VaultUri;
 use crate::progress::Progress;
 use crate::vault;
 
@@ -24,14 +26,14 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCo
         Ok(archive) => checks.extend(archive_checks(assembly, &archive).await),
         Err(error) => checks.push(Check::fail("archive", "settings", error)),
     }
-    for vault in &assembly.settings.vaults {
-        match assembly.vault(&vault.uri) {
+    for (name, uri) in vaults(assembly, &mut checks).await {
+        match assembly.vault(&uri) {
             Ok(door) => {
-                let facts = assembly.facts(&vault.uri)?;
+                let facts = assembly.facts(&uri)?;
                 let facts = Some(&facts as &dyn vault::Facts);
-                checks.extend(check_vault(&vault.name, &door, facts, &assembly.ambient).await);
+                checks.extend(check_vault(&name, &door, facts, &assembly.ambient).await);
             }
-            Err(error) => checks.push(Check::fail(&vault.name, "settings", error)),
+            Err(error) => checks.push(Check::fail(&name, "settings", error)),
         }
     }
     drop(bar);
@@ -39,6 +41,36 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCo
     console.result(&json!({"status": worst, "checks": checks}), || render::doctor(&checks));
     let failed = checks.iter().find_map(|check| check.kind);
     Ok(ExitCode::from(failed.map_or(0, Kind::exit_code)))
+}
+
+/// The vaults that tonight's job would take: what the settings name, and what they look for.
+async fn vaults(assembly: &Assembly, checks: &mut Vec<Check>) -> Vec<(String, VaultUri)> {
+    let named = || assembly.settings.vaults.iter().map(|vault| (vault.name.clone(), vault.uri.clone())).collect();
+    if assembly.settings.discover.is_empty() {
+        return named();
+    }
+    const CHECK: &str = "look for vaults";
+    match assembly.fleet(false, &Wish::default()).await {
+        Ok(Fleet { members, warnings, shortfall, .. }) => {
+            for warning in warnings {
+                checks.push(Check::warn(
+                    "discover",
+                    CHECK,
+                    warning,
+                    "grant the snapshot reader role there, or exclude it",
+                ));
+            }
+            checks.push(match shortfall {
+                Some(error) => Check::fail("discover", CHECK, error),
+                None => Check::ok("discover", CHECK, format!("{} chosen", members.len())),
+            });
+            members.into_iter().map(|member| (member.name, member.uri)).collect()
+        }
+        Err(error) => {
+            checks.push(Check::fail("discover", CHECK, error));
+            named()
+        }
+    }
 }
 
 fn keys(assembly: &Assembly) -> Vec<Check> {

@@ -114,6 +114,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
             identity_passphrase: None,
         },
         vaults: vaults(&arguments.vaults, &credential)?,
+        discover: Vec::new(),
         capture: Capture::default(),
     })
 }

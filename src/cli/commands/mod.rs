@@ -5,10 +5,12 @@ mod doctor;
 mod documents;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod fleet;
 mod init;
 mod open;
 mod restore;
 mod snapshot;
+mod vaults;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +34,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::Init(arguments) => init::run(config, console, arguments).await,
         Command::Doctor => doctor::run(&assembly(config)?, console).await,
         Command::Snapshot(arguments) => snapshot::run(&assembly(config)?, console, arguments).await,
+        Command::Vaults(arguments) => vaults::run(&assembly(config)?, console, arguments).await,
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Verify => archive::verify(&assembly(config)?, console).await,

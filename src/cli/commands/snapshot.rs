@@ -1,46 +1,83 @@
-//! `snapshot`: one run over each vault, one vault's failure never stopping the next.
+//! `snapshot`: one run over the chosen vaults, several at a time, one vault's failure never stopping another's.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
-
-use crate::assemble::{Archive, Assembly};
+use super::fleet::Asked;
+use crate::assemble::{Archive, Assembly, Fleet, Writing};
 use crate::cli::args::Snapshot;
 use crate::cli::console::Console;
-use crate::cli::progress::Bar;
-use crate::cli::{render, signals};
-use crate::config;
+use crate::cli::progress::Bars;
+use crate::cli::{render, signals, summary};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::snapshot::{Doors, Effort, Order, Outcome, Report, Rhythm, snapshot};
-use crate::progress::Stop;
+use crate::jobs::fleet::{self, Member, Summary, exit_kind};
+use crate::jobs::snapshot::{Doors, Effort, Order, Report, Rhythm, snapshot};
+use crate::progress::{Halt, Stop};
 use crate::vault;
+
+/// What every vault of a run shares.
+struct Run<'a> {
+    assembly: &'a Assembly,
+    archive: &'a Archive,
+    writing: Writing<'a>,
+    order: Order,
+    bars: Bars<'a>,
+    stop: &'static Stop,
+    /// Whether there is one vault, named by the settings: then its report is the result.
+    alone: bool,
+}
 
 /// Takes snapshots of the chosen vaults.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snapshot) -> Result<ExitCode> {
+    let started = assembly.ambient.now();
     let stop = signals::listen();
+    if let Some(deadline) = arguments.deadline {
+        stop_after(assembly, stop, deadline);
+    }
     assembly.settings.check_snapshot()?;
     for warning in assembly.settings.warnings() {
         console.complain(&format!("warning: {warning}"));
     }
-    let vaults = assembly.settings.select(&arguments.vaults)?;
+    let effort = effort(&arguments);
+    let asked = Asked::parse(arguments.choice)?;
+    let fleet = tokio::select! {
+        fleet = asked.fleet(assembly) => fleet?,
+        halt = stop.wait() => return Err(nothing_begun(halt)),
+    };
     let archive = assembly.archive()?;
+    let writing = assembly.writing(&archive).await?;
+    // What is printed follows from what was asked, not from how many vaults there happen to be tonight.
+    let alone = !fleet.searched && asked.shard.is_none() && asked.due.is_none() && fleet.members.len() == 1;
+    let Fleet { members, warnings, shortfall, .. } = fleet;
+    let members = match alone {
+        true => members,
+        false => {
+            let turns = fleet::turns(&writing.reader, members, asked.due, assembly.ambient.now()).await;
+            turns.into_iter().map(|(member, _)| member).collect()
+        }
+    };
     let order = Order {
         policy: assembly.policy()?,
         policy_sha256: assembly.settings.capture.policy_sha256(),
-        effort: effort(&arguments),
+        effort,
         in_flight: usize::from(assembly.settings.capture.max_in_flight),
         worm: assembly.demand(),
         rhythm: Rhythm::default(),
     };
-    let mut outcomes = Vec::new();
-    for vault in &vaults {
-        if stop.asked().is_some() {
-            break;
-        }
-        outcomes.push((*vault, one(assembly, &archive, vault, &order, stop).await));
+    let run = Run { assembly, archive: &archive, writing, order, bars: Bars::new(console), stop, alone };
+    let at_once = usize::from(assembly.settings.capture.vaults_in_flight);
+    let mut outcomes = fleet::run(members, at_once, stop, |member| run.one(member)).await;
+    let kind = exit_kind(outcomes.iter().map(|(_, outcome)| outcome.as_ref()), shortfall.as_ref(), stop.asked());
+    if alone && let Some((_, outcome)) = outcomes.pop() {
+        let report = outcome?;
+        console.result(&report, || render::snapshot(&report));
+    } else {
+        let seconds = (assembly.ambient.now() - started).num_milliseconds().max(0) as f64 / 1000.0;
+        let warnings = warnings.into_iter().chain(shortfall.as_ref().map(Error::to_string)).collect();
+        let summary = Summary::new(outcomes.into_iter().map(report).collect(), seconds, warnings);
+        console.result(&summary, || summary::snapshots(&summary));
     }
-    conclude(console, outcomes, stop)
+    Ok(ExitCode::from(kind.map_or(0, Kind::exit_code)))
 }
 
 fn effort(arguments: &Snapshot) -> Effort {
@@ -51,72 +88,51 @@ fn effort(arguments: &Snapshot) -> Effort {
     }
 }
 
-async fn one(
-    assembly: &Assembly,
-    archive: &Archive,
-    vault: &config::Vault,
-    order: &Order,
-    stop: &Stop,
-) -> Result<Report> {
-    let reader = archive.reader().await?;
-    let recipients = Arc::new(assembly.recipients()?);
-    let signer = assembly.signer()?;
-    if !archive.verifiers().contains(&signer.verifier()) {
-        return Err(Error::usage(
-            "the log signer is not among archive.verifiers: readers would call the new entry forged",
-        )
-        .hint(format!("add \"{}\" to archive.verifiers", signer.verifier())));
-    }
-    let door = assembly.governed(&vault.uri)?;
-    let facts = assembly.facts(&vault.uri)?;
-    let bar = Bar::new(vault.name.clone());
-    let doors = Doors {
-        vault: &door,
-        facts: Some(&facts as &dyn vault::Facts),
-        store: archive.store(),
-        reader: &reader,
-        recipients: &recipients,
-        signer: &signer,
-        ambient: &assembly.ambient,
-        progress: &bar,
-        stop,
-    };
-    snapshot(&doors, order).await.context(format!("couldn't take a snapshot of {}", vault.name))
+fn report((member, outcome): (Member, Result<Report>)) -> Report {
+    outcome.unwrap_or_else(|error| Report::failed(member.uri.as_str(), &error))
 }
 
-/// Prints what became of each vault. The worst outcome decides the exit code.
-fn conclude(console: &Console, outcomes: Vec<(&config::Vault, Result<Report>)>, stop: &Stop) -> Result<ExitCode> {
-    let alone = outcomes.len() == 1;
-    let mut code = 0;
-    let mut reports = Vec::new();
-    for (vault, outcome) in outcomes {
-        match outcome {
-            Ok(report) => {
-                if report.status == Outcome::Partial && code == 0 {
-                    code = Kind::Partial.exit_code();
-                }
-                reports.push(report);
-            }
-            Err(error) if alone => return Err(error),
-            Err(error) => {
-                // Tampering outranks every other failure; of those, the first is told.
-                if error.kind() == Kind::Tampered || matches!(code, 0 | 3) {
-                    code = error.kind().exit_code();
-                }
-                reports.push(Report::failed(vault.uri.as_str(), &error));
-            }
+/// Asks to stop when the time is over.
+fn stop_after(assembly: &Assembly, stop: &'static Stop, deadline: Duration) {
+    let ambient = assembly.ambient.clone();
+    tokio::spawn(async move {
+        ambient.sleep(deadline).await;
+        stop.ask(Halt::Deadline);
+    });
+}
+
+fn nothing_begun(halt: Halt) -> Error {
+    match halt {
+        Halt::Signal => Error::new(Kind::Interrupted, "stopped while looking for vaults; no snapshot was begun"),
+        Halt::Deadline => Error::new(Kind::Partial, "the time was over before it was clear which vaults there are")
+            .hint("give the run a longer --deadline"),
+    }
+}
+
+impl Run<'_> {
+    async fn one(&self, member: Member) -> Result<Report> {
+        let outcome = self.take(&member).await.context(format!("couldn't take a snapshot of {}", member.name));
+        if !self.alone {
+            self.bars.tell(&summary::outcome(&member, &outcome));
         }
+        outcome
     }
-    if stop.asked().is_some() {
-        code = Kind::Interrupted.exit_code();
+
+    async fn take(&self, member: &Member) -> Result<Report> {
+        let door = self.assembly.governed(&member.uri)?;
+        let facts = self.assembly.facts(&member.uri)?;
+        let bar = self.bars.bar(member.name.clone());
+        let doors = Doors {
+            vault: &door,
+            facts: Some(&facts as &dyn vault::Facts),
+            store: self.archive.store(),
+            reader: &self.writing.reader,
+            recipients: &self.writing.recipients,
+            signer: &self.writing.signer,
+            ambient: &self.assembly.ambient,
+            progress: &bar,
+            stop: self.stop,
+        };
+        snapshot(&doors, &self.order).await
     }
-    let text = || reports.iter().map(render::snapshot).collect::<String>();
-    match reports.as_slice() {
-        [only] => console.result(only, text),
-        several => {
-            let failed = several.iter().filter(|report| report.status == Outcome::Failed).count();
-            console.result(&json!({"vaults": several, "failed": failed}), text);
-        }
-    }
-    Ok(ExitCode::from(code))
 }

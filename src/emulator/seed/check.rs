@@ -183,6 +183,10 @@ fn principal(principal: &Principal) -> Result<()> {
     require(
         hyphenated(&principal.name, 1..=64) && !principal.name.eq_ignore_ascii_case(OWNER),
         "a principal's name has 1 to 64 letters, digits and hyphens and is not \"default\", which may do everything",
+    )?;
+    require(
+        principal.scopes.iter().all(|scope| scope.starts_with("/subscriptions/")),
+        "a scope is an id such as /subscriptions/ID or /subscriptions/ID/resourceGroups/rg-NAME",
     )
 }
 
@@ -255,6 +259,8 @@ mod tests {
             (container("days = 1"), "days needs a worm mechanism"),
             (container("worm = \"container-level\", days = 146001"), "days must be 1 to 146000"),
             ("[[principal]]\nname = \"default\"\nactions = []\n".into(), "is not \"default\""),
+            ("[[principal]]\nname = \"p\"\nactions = []\nscopes = [\"rg\"]\n".into(), "a scope is an id such as"),
+            (format!("{VAULT}tags = {{ a = \"{}\" }}\n", "x".repeat(257)), "at most 50 tags"),
         ] {
             let refusal = refusal(&text);
             assert!(refusal.contains(part), "{refusal:?} does not say {part:?}");

@@ -29,11 +29,14 @@ pub(super) fn authenticate<'a>(caller: Option<&'a Caller>, tenant: &str) -> Resu
 /// 403 in Azure's words, line breaks and all (ISSUE[forbidden-text]): clients have failed to parse exactly this text.
 pub(super) fn authorize(caller: &Caller, action: &str, vault: &Vault, tenant: &str) -> Result<(), Fault> {
     let action = format!("Microsoft.KeyVault/vaults/{action}");
-    if caller.may(&action) {
+    let Vault { name, subscription, location, .. } = vault;
+    // Its id in Resource Manager, where role assignments are.
+    let id =
+        format!("/subscriptions/{subscription}/resourceGroups/rg-{name}/providers/Microsoft.KeyVault/vaults/{name}");
+    if caller.may_on(&action, &id) {
         return Ok(());
     }
     let Caller { client_id, object_id, .. } = caller;
-    let Vault { name, subscription, location, .. } = vault;
     Err(Fault::forbidden_by_rbac(format!(
         "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
          definitions were changed recently, please observe propagation time.\r\nCaller: \

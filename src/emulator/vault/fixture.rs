@@ -133,5 +133,6 @@ pub(super) fn caller(actions: &[&str]) -> Caller {
         object_id: "o1".into(),
         audience: "https://vault.azure.net".into(),
         actions: actions.iter().map(ToString::to_string).collect(),
+        scopes: Vec::new(),
     }
 }

@@ -197,6 +197,8 @@ fn report(mut run: Run<'_>) -> Report {
         interrupted: run.halted.is_some(),
         warnings: run.warnings,
         error: None,
+        hint: None,
+        kind: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 pub struct Report {
     /// The vault's address.
     pub vault: String,
-    /// `complete`, `partial` or `failed`.
+    /// `complete`, `partial`, `failed` or `skipped`.
     pub status: Outcome,
     /// The sequence number of the log entry; absent when nothing was committed.
     pub sequence: Option<u64>,
@@ -34,14 +34,31 @@ pub struct Report {
     /// Why it failed, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What would help, where it failed and a fix is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The name of the failure's exit code, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
 }
 
 impl Report {
-    /// The report of a run that committed nothing.
+    /// The report of a vault of which nothing was committed.
     pub fn failed(vault: &str, error: &Error) -> Self {
         Report {
-            vault: vault.to_owned(),
             status: Outcome::Failed,
+            error: Some(error.to_string()),
+            hint: error.hint_text().map(str::to_owned),
+            kind: Some(error.kind().name()),
+            ..Report::skipped(vault)
+        }
+    }
+
+    /// The report of a vault whose turn did not come before the run was stopped.
+    pub fn skipped(vault: &str) -> Self {
+        Report {
+            vault: vault.to_owned(),
+            status: Outcome::Skipped,
             sequence: None,
             commits: 0,
             objects: Objects::default(),
@@ -51,7 +68,9 @@ impl Report {
             seconds: 0.0,
             warnings: Vec::new(),
             interrupted: false,
-            error: Some(error.to_string()),
+            error: None,
+            hint: None,
+            kind: None,
         }
     }
 }
@@ -66,6 +85,8 @@ pub enum Outcome {
     Partial,
     /// Nothing was committed.
     Failed,
+    /// Its turn did not come before the run was stopped.
+    Skipped,
 }
 
 /// Counts of a snapshot: `seen = captured + reused + gaps`.

@@ -56,7 +56,11 @@ async fn everything_is_taken_once_then_reused_and_what_changed_is_taken_again() 
     let files = house.files("").await.len();
     let second = house.snapshot().await.unwrap();
     assert_eq!((counts(&second), second.sequence), ([4, 0, 4, 0], Some(2)));
-    assert_eq!(second.requests - requests, 8, "the six lists, issuers and contacts, and nothing for what did not change");
+    assert_eq!(
+        second.requests - requests,
+        8,
+        "the six lists, issuers and contacts, and nothing for what did not change"
+    );
     assert_eq!(house.files("").await.len(), files + 2, "a manifest and a log entry");
     house.vault.put(&object("secret/a"));
     house.vault.delete(&object("secret/b"));

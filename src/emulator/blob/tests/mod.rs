@@ -46,6 +46,7 @@ impl Service {
             object_id: "o".into(),
             audience: "https://storage.azure.com".into(),
             actions: Vec::new(),
+            scopes: Vec::new(),
         };
         let mut service = Service { blobs: Blobs::new(&seed.accounts, now).unwrap(), now, caller };
         service.act_as(ALL);
