@@ -128,6 +128,7 @@ impl House {
             verifiers: self.verifiers.clone(),
             worm: true,
             protection_min: self.order.policy.protection_min,
+            protection_min_of: Default::default(),
             now: self.clock.now(),
         };
         let findings = verify(store, &standard).await.unwrap().findings;

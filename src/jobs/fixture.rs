@@ -123,6 +123,7 @@ impl House {
             verifiers: self.verifiers.clone(),
             worm: self.order.worm == Demand::Required,
             protection_min: self.order.policy.protection_min,
+            protection_min_of: Default::default(),
             now: self.ambient.now(),
         }
     }

@@ -6,6 +6,7 @@ pub mod doctor;
 pub(crate) mod fixture;
 pub mod history;
 pub mod init;
+pub mod promises;
 pub mod protection;
 pub mod restore;
 pub mod snapshot;

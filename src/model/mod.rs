@@ -2,6 +2,7 @@
 //! cannot be wrong afterwards. Knows no format, no Azure SDK, no input or output.
 
 mod digest;
+pub mod duration;
 mod glob;
 mod object;
 mod path;
@@ -11,7 +12,7 @@ mod vault;
 
 pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
-pub use object::{Attributes, Kind, Name, Object, object_of_id};
+pub use object::{Attributes, Kind, Name, Object, object_of_id, tags_of};
 pub use path::StorePath;
 pub use place::{Geography, Place, geography_of};
 pub use protection::Mode;

@@ -12,7 +12,9 @@ use crate::cli::progress::Bar;
 use crate::cli::{render, signals};
 use crate::config;
 use crate::error::{Context, Error, Kind, Result};
+use crate::jobs::promises::lock;
 use crate::jobs::snapshot::{Doors, Order, Outcome, Report, snapshot};
+use crate::policy::{Lock, Policy};
 use crate::progress::Stop;
 use crate::vault;
 
@@ -25,21 +27,44 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
     }
     let vaults = assembly.settings.select(&arguments.vaults)?;
     let archive = assembly.archive()?;
-    let order = Order {
-        policy: assembly.policy()?,
-        policy_sha256: assembly.settings.capture.policy_sha256(),
-        full: arguments.full,
-        in_flight: usize::from(assembly.settings.capture.max_in_flight),
-        worm: assembly.demand(),
+    let policies = policies(assembly, &vaults)?;
+    let guard = match policies.iter().any(|policy| policy.retention.lock == Lock::Required) {
+        true => Some(archive.store().guard().await.context("couldn't tell how the archive is protected")?),
+        false => None,
     };
     let mut outcomes = Vec::new();
-    for vault in &vaults {
+    for (vault, policy) in vaults.iter().zip(&policies) {
         if stop.asked().is_some() {
             break;
         }
-        outcomes.push((*vault, one(assembly, &archive, vault, &order, stop).await));
+        let locked = guard.as_ref().map_or(Ok(()), |guard| lock(policy, &archive.store().describe(), guard));
+        let outcome = match locked {
+            Ok(()) => one(assembly, &archive, vault, &order(assembly, policy, arguments.full), stop).await,
+            Err(error) => Err(error),
+        };
+        outcomes.push((*vault, outcome));
     }
     conclude(console, outcomes, stop)
+}
+
+/// The policy of each vault. What the settings cannot promise is found before anything is sent.
+fn policies(assembly: &Assembly, vaults: &[&config::Vault]) -> Result<Vec<Arc<Policy>>> {
+    let policy = |vault: &&config::Vault| {
+        let policy = assembly.policy(&vault.uri)?;
+        assembly.promise(&policy).context(vault.name.as_str())?;
+        Ok(policy)
+    };
+    vaults.iter().map(policy).collect()
+}
+
+fn order(assembly: &Assembly, policy: &Policy, full: bool) -> Order {
+    Order {
+        policy: assembly.renewal(policy),
+        policy_sha256: policy.sha256(),
+        full,
+        in_flight: usize::from(assembly.settings.capture.max_in_flight),
+        worm: assembly.demand(),
+    }
 }
 
 async fn one(
