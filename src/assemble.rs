@@ -14,8 +14,8 @@ use crate::azure::{Arm, Cloud, Connection, Container, CredentialConfig, CustomCl
 use crate::capture;
 use crate::config::{self, CloudName, Credential, Settings, Store, Worm};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::{history, promises};
 use crate::jobs::protection::Demand;
+use crate::jobs::{history, promises};
 use crate::located::read_text;
 use crate::model::VaultUri;
 use crate::policy::{self, Choice, Lock, Policy};
@@ -69,12 +69,7 @@ impl Archive {
 impl Assembly {
     /// Prepares to assemble; nothing is opened or sent.
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        Assembly {
-            settings,
-            ambient,
-            connections: std::sync::Mutex::default(),
-            policies: std::sync::Mutex::default(),
-        }
+        Assembly { settings, ambient, connections: std::sync::Mutex::default(), policies: std::sync::Mutex::default() }
     }
 
     /// The connection of a credential. Doors of the same credential share it, and so its tokens.
@@ -278,8 +273,9 @@ impl Assembly {
 /// Reads a policy.
 pub fn read_policy(choice: &Choice) -> Result<Policy> {
     match choice {
-        Choice::BuiltIn(name) => Policy::built_in(name)
-            .ok_or_else(|| Error::internal(format!("the policy {name:?}, which comes with the program, does not hold"))),
+        Choice::BuiltIn(name) => Policy::built_in(name).ok_or_else(|| {
+            Error::internal(format!("the policy {name:?}, which comes with the program, does not hold"))
+        }),
         Choice::File(path) => {
             let text = read_text(path, policy::LIMIT)
                 .map_err(|error| error.hint("`policy` in [capture] or a [[vault]] names it: docs/POLICIES.md"))?;

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
-use super::{MOVED, MOVED_HINT};
 use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawVault, Share, resolved};
+use super::{MOVED, MOVED_HINT};
 use crate::error::{Error, Result};
 use crate::policy::Choice;
 
@@ -42,8 +42,7 @@ pub(super) fn apply(raw: &mut Raw, env: &BTreeMap<String, String>, cwd: &Path) -
         .collect();
     variables.sort();
     for (_, name, rest, value) in variables {
-        let wrong =
-            |what: String| Error::usage(format!("{name}: {what}")).hint(hint_for(rest));
+        let wrong = |what: String| Error::usage(format!("{name}: {what}")).hint(hint_for(rest));
         if value.is_empty() {
             return Err(wrong("is set, and empty: unset it, or give it a value".to_owned()));
         }

@@ -698,7 +698,10 @@ policy = "regulated"
             assert!(error.hint_text().unwrap().contains("POLICIES.md"), "{error}");
             let variable = format!("{PREFIX}CAPTURE__{}", field.to_uppercase());
             let error = Place::with(DIRECTORY).load(&[(&variable, "3d")]).unwrap_err();
-            assert!(error.message().starts_with(&variable) && error.hint_text().unwrap().contains("POLICIES.md"), "{error}");
+            assert!(
+                error.message().starts_with(&variable) && error.hint_text().unwrap().contains("POLICIES.md"),
+                "{error}"
+            );
         }
     }
 }

@@ -309,11 +309,7 @@ mod tests {
                     },
                 ),
             ],
-            capture: Capture {
-                policy: Choice::BuiltIn("regulated"),
-                max_in_flight: 3,
-                share: 0.5,
-            },
+            capture: Capture { policy: Choice::BuiltIn("regulated"), max_in_flight: 3, share: 0.5 },
         };
         assert_eq!(read_back(&settings), settings);
 

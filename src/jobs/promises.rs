@@ -34,7 +34,9 @@ pub fn lock(policy: &Policy, place: &str, guard: &Guard) -> Result<()> {
             Kind::Noncompliant,
             format!("policy {:?} wants a locked archive, and {place} is not locked", policy.name),
         )
-        .hint("prove a restore under a policy with lock = \"optional\", then lock the container's immutability policy")),
+        .hint(
+            "prove a restore under a policy with lock = \"optional\", then lock the container's immutability policy",
+        )),
         _ => Ok(()),
     }
 }

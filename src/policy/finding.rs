@@ -133,7 +133,9 @@ fn of_rules(policy: &Policy) -> Vec<Finding> {
             continue;
         }
         if let Some(pattern) = unmatchable(rule) {
-            let detail = format!("no object's name has a `.` or `_`, so {pattern:?} fits none: names are letters, digits and `-`");
+            let detail = format!(
+                "no object's name has a `.` or `_`, so {pattern:?} fits none: names are letters, digits and `-`"
+            );
             found.push(Finding::of(Code::MatchesNothing, Some(rule), detail));
         }
         if rule.effect == Effect::LeaveOut && rule.selection.is_everything() {

@@ -158,9 +158,8 @@ pub(super) fn policy(text: &str, origin: &str) -> Result<Policy> {
     let source = Source::new(origin, text);
     let raw: Raw = source.parse().map_err(|error| error.hint(DOCS))?;
     let Format(()) = raw.format;
-    let wrong = |at: &[&str], message: String, hint: &str| {
-        Error::usage(format!("{}{message}", source.locate(at))).hint(hint)
-    };
+    let wrong =
+        |at: &[&str], message: String, hint: &str| Error::usage(format!("{}{message}", source.locate(at))).hint(hint);
     if raw.rule.len() > RULES_MAX {
         let message = format!("there are {} rules, more than {RULES_MAX}", raw.rule.len());
         return Err(wrong(&["rule", &RULES_MAX.to_string()], message, "one pattern can stand for many names"));
@@ -171,7 +170,11 @@ pub(super) fn policy(text: &str, origin: &str) -> Result<Policy> {
         let index = index.to_string();
         if !names.insert(raw.name.0.clone()) {
             let message = format!("there are two rules named {:?}", raw.name.0);
-            return Err(wrong(&["rule", &index, "name"], message, "reports name the rule that decided: give each its own name"));
+            return Err(wrong(
+                &["rule", &index, "name"],
+                message,
+                "reports name the rule that decided: give each its own name",
+            ));
         }
         rules.push(rule(raw).map_err(|(field, message, hint)| wrong(&["rule", &index, field], message, hint))?);
     }

@@ -79,9 +79,7 @@ impl Condition<'_> {
         match self {
             Condition::Vault(patterns) => facts.vault.map(|vault| patterns.iter().any(|glob| is_of(glob, vault))),
             Condition::Kind(kinds) => Some(kinds.contains(&facts.object.kind)),
-            Condition::Name(patterns) => {
-                Some(patterns.iter().any(|glob| glob.matches(facts.object.name.as_str())))
-            }
+            Condition::Name(patterns) => Some(patterns.iter().any(|glob| glob.matches(facts.object.name.as_str()))),
             Condition::Tag(name, wanted) => facts.tags.map(|tags| match (tags.get(name), wanted) {
                 (None, _) => false,
                 (Some(_), TagValue::Any) => true,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod break_glass;
 mod kill;
+mod policy;
 mod restore;
 mod story;
 mod worm;

@@ -11,8 +11,8 @@ use crate::cli::render;
 use crate::error::{Error, Kind, Result};
 use crate::format::archive::ARCHIVE_MAX;
 use crate::format::paths;
-use crate::jobs::promises;
 use crate::jobs::doctor::{Check, Verdict, check_keys, check_store, check_vault};
+use crate::jobs::promises;
 use crate::progress::Progress;
 use crate::vault;
 

@@ -137,7 +137,11 @@ fn of_settings(assembly: &Assembly, named: Option<&str>) -> Result<(Arc<Policy>,
     let policy = match (&vault, choices.first()) {
         (Some(vault), _) => assembly.policy(vault)?,
         (None, Some(only)) if choices.len() == 1 => assembly.chosen(only)?,
-        _ => return Err(Error::usage("the vaults have different policies").hint("say which is meant with --vault or --policy")),
+        _ => {
+            return Err(
+                Error::usage("the vaults have different policies").hint("say which is meant with --vault or --policy")
+            );
+        }
     };
     Ok((policy, vault))
 }
@@ -216,7 +220,9 @@ fn told_of_explanation(
         text.push_str(&format!("Left out {by}{why}. Snapshots record its name and no capture.\n"));
     }
     if !explanation.certain {
-        text.push_str("Not certain: a rule that is open may come first. Give what it asks for with --vault or --tag.\n");
+        text.push_str(
+            "Not certain: a rule that is open may come first. Give what it asks for with --vault or --tag.\n",
+        );
     }
     text
 }
