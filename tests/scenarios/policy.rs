@@ -259,3 +259,47 @@ fn each_vault_has_its_policy_and_verification_knows_it() {
     let text = world.run(&["policy", "explain", "key/a"]).succeeded().stdout;
     assert!(text.starts_with("key/a in prod.vault.azure.net, by policy own:"), "{text}");
 }
+
+/// The first block of a kind after a heading of a document.
+fn block(path: &str, heading: &str, kind: &str) -> String {
+    let document = crate::documents::read(path);
+    let rest = document.split_once(&format!("\n{heading}\n")).unwrap().1;
+    let block = rest.split_once(&format!("```{kind}\n")).unwrap().1;
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_documented_example_says_what_it_is_said_to_say() {
+    let world = World::new(SEED);
+    std::fs::write(world.path("payments.toml"), block("docs/POLICIES.md", "## A file", "toml")).unwrap();
+    let example = block("docs/POLICIES.md", "## Which rule decided?", "console");
+    let (command, output) = example.split_once('\n').unwrap();
+    let arguments: Vec<&str> = command.strip_prefix("$ akv-archiver ").unwrap().split(' ').collect();
+    assert_eq!(world.run(&arguments).succeeded().stdout, output);
+}
+
+/// The names of the members of a document, those of objects in lists included.
+fn members(value: &Value) -> std::collections::BTreeSet<String> {
+    let within = |items: Vec<&Value>| items.into_iter().flat_map(members).collect::<Vec<_>>();
+    match value {
+        Value::Object(map) => map.keys().cloned().chain(within(map.values().collect())).collect(),
+        Value::Array(items) => within(items.iter().collect()).into_iter().collect(),
+        _ => std::collections::BTreeSet::new(),
+    }
+}
+
+#[test]
+fn documents_for_machines_have_the_documented_members() {
+    let world = with_own();
+    std::fs::write(world.path("wrong.toml"), "").unwrap();
+    for (heading, arguments) in [
+        ("## policy check", &["policy", "check", "own.toml", "wrong.toml"][..]),
+        ("## policy explain", &["policy", "explain", "secret/a", "--policy", "own.toml"]),
+    ] {
+        let documented: Value = serde_json::from_str(&block("docs/JSON.md", heading, "json")).unwrap();
+        assert_eq!(members(&world.json(arguments).1), members(&documented), "{heading}");
+    }
+    let (_, shown) = world.json(&["policy", "show", "own.toml"]);
+    let documented: Value = serde_json::from_str(&block("docs/JSON.md", "## policy show", "json")).unwrap();
+    assert!(members(&documented).is_subset(&members(&shown)));
+}
