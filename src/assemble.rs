@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -16,12 +15,14 @@ pub use fleet::{Fleet, Writing};
 use crate::ambient::Ambient;
 use crate::archive::Reader;
 use crate::azure::{Arm, Cloud, Connection, Container, CredentialConfig, CustomCloud, Network, Vault};
-use crate::capture::Policy;
+use crate::capture;
 use crate::config::{self, CloudName, Credential, Settings, Store, Worm};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::history;
 use crate::jobs::protection::Demand;
+use crate::jobs::{history, promises};
+use crate::located::read_text;
 use crate::model::VaultUri;
+use crate::policy::{self, Choice, Lock, Policy};
 use crate::seal::{Identities, Prompt, Recipients};
 use crate::store;
 use crate::store::directory::Directory;
@@ -44,6 +45,7 @@ pub struct Assembly {
     subscriptions: std::sync::Mutex<BTreeMap<Option<String>, Arc<Subscription>>>,
     /// Vaults that were found, as if the settings named them.
     found: std::sync::Mutex<BTreeMap<VaultUri, config::Vault>>,
+    policies: std::sync::Mutex<BTreeMap<Choice, Arc<Policy>>>,
 }
 
 /// The archive's store, open for reading and adding.
@@ -82,6 +84,7 @@ impl Assembly {
             connections: std::sync::Mutex::default(),
             subscriptions: std::sync::Mutex::default(),
             found: std::sync::Mutex::default(),
+            policies: std::sync::Mutex::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Assembly {
             Error::usage(format!("the settings name no vault, so there is no credential for {uri}"))
                 .hint("add a [[vault]] with `uri` and `credential`")
         })?;
-        Ok(config::Vault { name: uri.name().to_owned(), uri: uri.clone(), credential, resource_id: None })
+        Ok(config::Vault { name: uri.name().to_owned(), uri: uri.clone(), credential, resource_id: None, policy: None })
     }
 
     /// The address that a name on the command line means: a vault of the settings, an address, or a host.
@@ -237,26 +240,80 @@ impl Assembly {
         }
     }
 
-    /// When to take unchanged objects again.
-    pub fn policy(&self) -> Result<Policy> {
-        let capture = &self.settings.capture;
-        Ok(Policy {
-            recapture_every: delta(capture.recapture_every)?,
-            protection_min: delta(capture.protection_min)?,
-            protected: self.demand() == Demand::Required,
-            full_every: delta(capture.full_every)?,
-        })
+    /// The policy that the settings choose for a vault.
+    pub fn policy(&self, vault: &VaultUri) -> Result<Arc<Policy>> {
+        self.chosen(self.settings.policy(vault))
     }
 
-    /// What verification holds the archive to.
+    /// A policy that the settings choose; its file is read once, so that one run has one policy.
+    pub fn chosen(&self, choice: &Choice) -> Result<Arc<Policy>> {
+        let mut policies = self.policies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(policy) = policies.get(choice) {
+            return Ok(policy.clone());
+        }
+        let policy = Arc::new(read_policy(choice)?);
+        policies.insert(choice.clone(), policy.clone());
+        Ok(policy)
+    }
+
+    /// Refuses what the settings can never give and the policy demands: enough recipients, a store that can be locked.
+    pub fn promise(&self, policy: &Policy) -> Result<()> {
+        promises::quorum(policy, self.recipients()?.len())?;
+        let worm = self.demand() == Demand::Required;
+        match policy.retention.lock {
+            Lock::Required if !worm => Err(Error::usage(format!(
+                "policy {:?} wants a locked archive, and the settings allow one without protection",
+                policy.name
+            ))
+            .hint(
+                "take `worm = \"optional\"` out of [archive], archive into a container, or choose a policy with lock = \"optional\"",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// When an unchanged object's capture may be reused under a policy.
+    pub fn renewal(&self, policy: &Policy) -> capture::Renewal {
+        capture::Renewal {
+            recapture_every: policy.cadence.recapture_every,
+            protection_min: policy.retention.protection_min,
+            protected: self.demand() == Demand::Required,
+            full_every: policy.cadence.full_every,
+        }
+    }
+
+    /// What verification holds the archive to: for each vault, its policy.
     pub fn standard(&self) -> Result<Standard> {
+        let general = self.chosen(&self.settings.capture.policy)?;
+        let mut locked = general.retention.lock == Lock::Required;
+        let mut protection_min_of = BTreeMap::new();
+        for vault in &self.settings.vaults {
+            let policy = self.policy(&vault.uri)?;
+            locked |= policy.retention.lock == Lock::Required;
+            protection_min_of.insert(vault.uri.clone(), policy.retention.protection_min);
+        }
         Ok(Standard {
             vaults: self.settings.vaults.iter().map(|vault| vault.uri.clone()).collect(),
             verifiers: self.verifiers()?,
-            worm: self.demand() == Demand::Required,
-            protection_min: delta(self.settings.capture.protection_min)?,
+            worm: locked || self.demand() == Demand::Required,
+            protection_min: general.retention.protection_min,
+            protection_min_of,
             now: self.ambient.now(),
         })
+    }
+}
+
+/// Reads a policy.
+pub fn read_policy(choice: &Choice) -> Result<Policy> {
+    match choice {
+        Choice::BuiltIn(name) => Policy::built_in(name).ok_or_else(|| {
+            Error::internal(format!("the policy {name:?}, which comes with the program, does not hold"))
+        }),
+        Choice::File(path) => {
+            let text = read_text(path, policy::LIMIT)
+                .map_err(|error| error.hint("`policy` in [capture] or a [[vault]] names it: docs/POLICIES.md"))?;
+            Policy::parse(&text, &path.display().to_string())
+        }
     }
 }
 
@@ -277,10 +334,6 @@ pub fn read_signer(path: &Path) -> Result<Signer> {
 pub fn new_signer(name: &str, ambient: &Ambient) -> Result<Signer> {
     let seed = Zeroizing::new(ambient.bytes::<32>());
     Signer::from_seed(name, &seed).map_err(|error| Error::internal(format!("couldn't make a log signer: {error}")))
-}
-
-fn delta(duration: std::time::Duration) -> Result<TimeDelta> {
-    TimeDelta::from_std(duration).map_err(|_| Error::usage("a duration in the settings is longer than time lasts"))
 }
 
 fn url(text: &str) -> Result<Url> {

@@ -7,11 +7,13 @@
 
 pub mod ambient;
 pub mod error;
+pub mod located;
 pub mod model;
 pub mod progress;
 pub mod tlog;
 
 pub mod format;
+pub mod policy;
 pub mod seal;
 pub mod store;
 pub mod vault;

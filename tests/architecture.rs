@@ -16,9 +16,11 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("error", NOTHING, "an error module that names other modules ends in one cycle through all of them"),
     ("ambient", NOTHING, "time and chance are values that tests can hold still; they depend on nothing"),
     ("progress", NOTHING, "a listener knows nothing of who talks to it"),
+    ("located", "error", "where something stands in a file does not depend on what it means"),
     ("model", NOTHING, "nouns are pure: no input, no output, no time"),
     ("tlog", "model", "the tree and the notes are C2SP's and know nothing of vaults"),
     ("format", "error, model, tlog", "bytes at rest are pure functions: docs/FORMAT.md is all they know"),
+    ("policy", "error, located, model", "a policy is a value: who follows it is not its business"),
     ("seal", "error", "encryption sees bytes, never what they mean or where they go"),
     ("store", "ambient, error, model", "a store knows paths and bytes, never what they mean"),
     ("vault", "ambient, error, model", "the door to a vault does not know what stands behind it"),
@@ -27,11 +29,11 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("restore", "ambient, archive, error, format, model, progress, vault", "carrying out a plan knows no Azure and no settings"),
     ("verify", "error, format, model, store, tlog", "the verifier shares no code with the writer: where the writer is wrong, it sees it"),
     ("azure", "ambient, error, model, store, vault", "the Azure SDK stays behind the doors that it implements"),
-    ("config", "error, model", "settings are values; what they are wired to is not their business"),
-    ("jobs", "ambient, archive, capture, error, format, model, progress, restore, seal, store, tlog, vault", "a use case gets doors; it knows neither Azure nor the settings file"),
-    ("assemble", "ambient, archive, azure, capture, config, error, jobs, model, seal, store, tlog, vault, verify", "wiring hands out doors and does no work of its own"),
+    ("config", "error, located, model, policy", "settings are values; what they are wired to is not their business"),
+    ("jobs", "ambient, archive, capture, error, format, model, policy, progress, restore, seal, store, tlog, vault", "a use case gets doors; it knows neither Azure nor the settings file"),
+    ("assemble", "ambient, archive, azure, capture, config, error, jobs, located, model, policy, seal, store, tlog, vault, verify", "wiring hands out doors and does no work of its own"),
     ("emulator", "error", "the emulator shares no code with what it judges, so that a wrong belief is not held twice"),
-    ("cli", "ambient, assemble, config, emulator, error, format, jobs, model, progress, restore, seal, vault, verify", "the command line runs jobs through assembled doors; it reaches for no door itself"),
+    ("cli", "ambient, assemble, config, emulator, error, format, jobs, model, policy, progress, restore, seal, vault, verify", "the command line runs jobs through assembled doors; it reaches for no door itself"),
 ];
 
 /// Crates that only these modules may name, so that each can be replaced, and audited, in one place.
@@ -46,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("seal", &["age"]),
     ("format", &["tar", "zstd"]),
     ("seal, store", &["rustix"]),
-    ("config, emulator", &["toml"]),
+    ("config, emulator, located", &["toml"]),
     ("cli", &["clap", "clap_complete", "clap_mangen", "indicatif", "rpassword", "toml_edit", "tracing_subscriber"]),
     ("emulator", &["http_body_util", "hyper", "hyper_util", "rcgen", "tokio_rustls"]),
 ];

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use akv_archiver::ambient::{Ambient, Clock, ManualClock, SeededRandom};
 use akv_archiver::archive::Reader;
-use akv_archiver::capture::Policy;
+use akv_archiver::capture::Renewal;
 use akv_archiver::error::{Error, Kind};
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::protection::Demand;
 use akv_archiver::jobs::snapshot::{Doors, Effort, Order, Outcome, Rhythm, snapshot};
 use akv_archiver::jobs::{init, restore};
-use akv_archiver::model::{Digest, Mode, Object, VaultUri};
+use akv_archiver::model::{Mode, Object, VaultUri};
+use akv_archiver::policy::Policy;
 use akv_archiver::progress::{Silent, Stop};
 use akv_archiver::restore::{Action, Plan};
 use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
@@ -57,15 +58,15 @@ async fn house() -> (House, Store) {
     std::fs::write(&file, identity.file.as_bytes()).unwrap();
     let vault = Vault::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
     OBJECTS.iter().for_each(|text| drop(vault.put(&object(text))));
-    let policy = Policy {
+    let renewal = Renewal {
         recapture_every: TimeDelta::days(30),
         protection_min: TimeDelta::days(90),
         protected: true,
         full_every: TimeDelta::days(7),
     };
     let order = Order {
-        policy,
-        policy_sha256: Digest::of(b""),
+        policy: Arc::new(Policy::built_in("default").unwrap()),
+        renewal,
         effort: Effort::Usual,
         in_flight: 1,
         worm: Demand::Required,
@@ -134,7 +135,8 @@ impl House {
             vaults: Vec::new(),
             verifiers: self.verifiers.clone(),
             worm: true,
-            protection_min: self.order.policy.protection_min,
+            protection_min: self.order.renewal.protection_min,
+            protection_min_of: Default::default(),
             now: self.clock.now(),
         };
         let findings = verify(store, &standard).await.unwrap().findings;

@@ -11,6 +11,7 @@ mod crash;
 mod documents;
 mod emulator;
 mod pace;
+mod policies;
 mod recordings;
 mod roles;
 mod scenarios;

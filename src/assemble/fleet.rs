@@ -132,7 +132,10 @@ impl Assembly {
         for member in members {
             let Some(credential) = identities.get(member.identity) else { continue };
             let Member { name, uri, resource_id, .. } = member.clone();
-            found.insert(uri.clone(), config::Vault { name, uri, credential: (*credential).clone(), resource_id });
+            found.insert(
+                uri.clone(),
+                config::Vault { name, uri, credential: (*credential).clone(), resource_id, policy: None },
+            );
         }
     }
 }
@@ -197,7 +200,7 @@ mod tests {
     fn configured(name: &str, identity: usize, resource_id: Option<String>) -> Member {
         let uri = VaultUri::parse(&format!("https://{name}.vault.azure.net")).unwrap();
         let credential = Credential::AzureCli { tenant_id: None };
-        member(&config::Vault { name: name.into(), uri, credential, resource_id }, identity)
+        member(&config::Vault { name: name.into(), uri, credential, resource_id, policy: None }, identity)
     }
 
     fn rule(identity: usize, subscriptions: &[u8]) -> Rule {

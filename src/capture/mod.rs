@@ -7,6 +7,6 @@ mod settings;
 mod sweep;
 
 pub use fetch::{Fetched, fetch, versions_fingerprint};
-pub use plan::{Effort, Known, Policy, Task, decide, still_good};
+pub use plan::{Effort, Known, Renewal, Task, decide, still_good};
 pub use settings::{Settled, settings};
 pub use sweep::{EVERYTHING, Found, Swept, sweep};

@@ -5,9 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::sweep::Swept;
 use crate::model::{Digest, Mode};
 
-/// When an unchanged object's capture may be reused.
+/// When an unchanged object's capture may be reused: what an archive policy comes to for one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct Renewal {
     /// A capture older than this is taken again: Azure rotates the keys that wrap its backup blobs, and a new capture
     /// is protected for the full period again.
     pub recapture_every: TimeDelta,
@@ -64,12 +64,12 @@ pub enum Task {
 const SKEW_MAX: TimeDelta = TimeDelta::days(1);
 
 /// Decides. `now` is the time by this machine's clock.
-pub fn decide(swept: &Swept, known: Option<&Known>, policy: &Policy, effort: Effort, now: DateTime<Utc>) -> Task {
+pub fn decide(swept: &Swept, known: Option<&Known>, renewal: &Renewal, effort: Effort, now: DateTime<Utc>) -> Task {
     let Some(known) = known else { return Task::Take };
-    if effort == Effort::Take || known.fingerprint != swept.fingerprint || !still_good(known, policy, now) {
+    if effort == Effort::Take || known.fingerprint != swept.fingerprint || !still_good(known, renewal, now) {
         return Task::Take;
     }
-    match effort == Effort::Compare || due(known.compared_at, policy.full_every, now) {
+    match effort == Effort::Compare || due(known.compared_at, renewal.full_every, now) {
         true => Task::Compare(known.versions),
         false => Task::Reuse,
     }
@@ -82,10 +82,10 @@ fn due(last: DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {
 }
 
 /// Whether a capture that is the object's present state may be reused: young enough, and protected for long enough.
-pub fn still_good(known: &Known, policy: &Policy, now: DateTime<Utc>) -> bool {
-    let young = !due(known.captured_at, policy.recapture_every, now);
-    let long_enough = known.protected_until.is_none_or(|until| until - now >= policy.protection_min);
-    let protected = known.mode != Mode::None || !policy.protected;
+pub fn still_good(known: &Known, renewal: &Renewal, now: DateTime<Utc>) -> bool {
+    let young = !due(known.captured_at, renewal.recapture_every, now);
+    let long_enough = known.protected_until.is_none_or(|until| until - now >= renewal.protection_min);
+    let protected = known.mode != Mode::None || !renewal.protected;
     young && long_enough && protected
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use crate::model::Attributes;
     use serde_json::value::RawValue;
 
-    const POLICY: Policy = Policy {
+    const RENEWAL: Renewal = Renewal {
         recapture_every: TimeDelta::days(30),
         protection_min: TimeDelta::days(10),
         protected: true,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn decided(known: &Known, effort: Effort) -> Task {
-        decide(&swept(), Some(known), &POLICY, effort, now())
+        decide(&swept(), Some(known), &RENEWAL, effort, now())
     }
 
     fn usual(change: impl FnOnce(&mut Known)) -> Task {
@@ -139,19 +139,19 @@ mod tests {
     fn what_did_not_change_is_reused_and_what_did_is_taken() {
         assert_eq!(usual(|_| ()), Task::Reuse);
         assert_eq!(usual(|known| known.fingerprint = Digest::of(b"other")), Task::Take);
-        assert_eq!(decide(&swept(), None, &POLICY, Effort::Usual, now()), Task::Take);
+        assert_eq!(decide(&swept(), None, &RENEWAL, Effort::Usual, now()), Task::Take);
     }
 
     #[test]
     fn a_capture_that_is_old_or_protected_too_briefly_is_taken_again_to_the_second() {
         let second = TimeDelta::seconds(1);
         let aged = |age| usual(|known| (known.captured_at, known.compared_at) = (now() - age, now()));
-        assert_eq!(aged(POLICY.recapture_every - second), Task::Reuse);
-        assert_eq!(aged(POLICY.recapture_every), Task::Take);
+        assert_eq!(aged(RENEWAL.recapture_every - second), Task::Reuse);
+        assert_eq!(aged(RENEWAL.recapture_every), Task::Take);
         assert_eq!(aged(TimeDelta::days(-2)), Task::Take, "taken in two days, by its own word");
         let left = |left| usual(|known| known.protected_until = Some(now() + left));
-        assert_eq!(left(POLICY.protection_min), Task::Reuse);
-        assert_eq!(left(POLICY.protection_min - second), Task::Take);
+        assert_eq!(left(RENEWAL.protection_min), Task::Reuse);
+        assert_eq!(left(RENEWAL.protection_min - second), Task::Take);
         let unsaid = usual(|known| known.protected_until = None);
         assert_eq!(unsaid, Task::Reuse, "a store that does not say would have everything taken every night");
     }
@@ -160,15 +160,15 @@ mod tests {
     fn a_capture_without_protection_is_taken_again_where_protection_is_demanded() {
         let bare = Known { mode: Mode::None, protected_until: None, ..known() };
         assert_eq!(decided(&bare, Effort::Usual), Task::Take);
-        let lenient = Policy { protected: false, ..POLICY };
+        let lenient = Renewal { protected: false, ..RENEWAL };
         assert_eq!(decide(&swept(), Some(&bare), &lenient, Effort::Usual, now()), Task::Reuse);
     }
 
     #[test]
     fn versions_are_compared_when_asked_for_and_when_due() {
         let compared = |age| usual(|known| known.compared_at = now() - age);
-        assert_eq!(compared(POLICY.full_every - TimeDelta::seconds(1)), Task::Reuse);
-        assert_eq!(compared(POLICY.full_every), Task::Compare(Some(Digest::of(b"versions"))));
+        assert_eq!(compared(RENEWAL.full_every - TimeDelta::seconds(1)), Task::Reuse);
+        assert_eq!(compared(RENEWAL.full_every), Task::Compare(Some(Digest::of(b"versions"))));
         assert_eq!(
             compared(TimeDelta::days(-2)),
             Task::Compare(Some(Digest::of(b"versions"))),

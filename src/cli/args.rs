@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::duration;
+use crate::model::duration;
 use crate::model::{Glob, SubscriptionId, Tag};
 
 /// What every help text ends with.
@@ -66,6 +66,9 @@ pub(crate) enum Command {
     History(History),
     /// Prove that the archive is whole, signed and protected
     Verify,
+    /// Check, show and explain archive policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Open a sealed capture from a file, without archive or network
     Open(Open),
     /// Plan a restore, or carry a plan out
@@ -212,6 +215,52 @@ pub(crate) struct History {
     /// The vault, by its name in the settings or its host; needed where there are several
     #[arg(long, value_name = "NAME")]
     pub(crate) vault: Option<String>,
+}
+
+/// `policy` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Say what is wrong with policies, and what is unwise
+    Check {
+        /// Policy files, or names of built-in policies [default: those that the settings use]
+        #[arg(value_name = "FILE|NAME")]
+        policies: Vec<String>,
+    },
+    /// Print a policy as canonical JSON, defaults filled in, and the SHA-256 that manifests quote
+    Show {
+        /// A policy file, or the name of a built-in policy [default: the one in [capture] of the settings]
+        #[arg(value_name = "FILE|NAME")]
+        policy: Option<String>,
+    },
+    /// Say which rule decides about an object, and what follows; asks no vault
+    Explain(Explain),
+}
+
+/// Arguments of `policy explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The object, such as secret/build-token; it need not exist
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) object: String,
+    /// Its vault, by its name in the settings, its name in Azure or its address
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vault: Option<String>,
+    /// A policy file, or the name of a built-in policy; the settings are not read then [default: the vault's]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) policy: Option<String>,
+    /// A tag that it has; may be repeated. Without any, its tags are not known
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    pub(crate) tags: Vec<(String, String)>,
+    /// Take it to be disabled, not enabled
+    #[arg(long)]
+    pub(crate) disabled: bool,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a tag is given as NAME=VALUE".to_owned()),
+    }
 }
 
 /// `restore` commands.

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::file::{
-    OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault, read_text,
-};
+use super::file::{LIMIT, OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault};
 use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use crate::located::read_text;
 use crate::model::VaultChoice;
 
 /// What is wrong, and with what: keys, and numbers in arrays.
@@ -21,7 +20,7 @@ pub(super) struct Complaint {
 type Checked<T> = Result<T, Complaint>;
 type Env = BTreeMap<String, String>;
 
-const DOCS: &str = "docs/SETTINGS.md describes every field";
+pub(super) const DOCS: &str = "docs/SETTINGS.md describes every field";
 
 fn complaint<T>(at: &[&str], message: impl Into<String>, hint: impl Into<String>) -> Checked<T> {
     let at = at.iter().map(|&key| key.to_owned()).collect();
@@ -34,7 +33,7 @@ pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
         archive: archive(raw.archive, env)?,
         vaults: vaults(raw.vault, env)?,
         discover: discover(raw.discover, env)?,
-        capture: capture(&raw.capture),
+        capture: capture(raw.capture),
     })
 }
 
@@ -91,7 +90,7 @@ fn archive(raw: RawArchive, env: &Env) -> Checked<Archive> {
     };
     let mut recipients = raw.recipients.unwrap_or_default();
     if let Some(path) = raw.recipients_file {
-        match read_text(&path) {
+        match read_text(&path, LIMIT) {
             Ok(text) => {
                 let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
                 recipients.extend(lines.map(str::to_owned));
@@ -132,7 +131,7 @@ fn vaults(raw: Vec<RawVault>, env: &Env) -> Checked<Vec<Vault>> {
             return complaint(&at, format!("the vault {uri} is given twice"), "remove one of them");
         }
         let credential = credential(raw.credential, &at, &format!("vault {name:?}"), env)?;
-        vaults.push(Vault { name, uri, credential, resource_id: raw.resource_id.map(|id| id.0) });
+        vaults.push(Vault { name, uri, credential, resource_id: raw.resource_id.map(|id| id.0), policy: raw.policy });
     }
     Ok(vaults)
 }
@@ -152,15 +151,13 @@ fn discover(raw: Vec<RawDiscover>, env: &Env) -> Checked<Vec<Discover>> {
     raw.into_iter().enumerate().map(rule).collect()
 }
 
-fn capture(raw: &RawCapture) -> Capture {
+fn capture(raw: RawCapture) -> Capture {
     let default = Capture::default();
     Capture {
-        recapture_every: raw.recapture_every.as_ref().map_or(default.recapture_every, |span| span.0),
-        full_every: raw.full_every.as_ref().map_or(default.full_every, |span| span.0),
-        protection_min: raw.protection_min.as_ref().map_or(default.protection_min, |span| span.0),
-        max_in_flight: raw.max_in_flight.as_ref().map_or(default.max_in_flight, |number| number.0),
-        share: raw.share.as_ref().map_or(default.share, |share| share.0),
-        vaults_in_flight: raw.vaults_in_flight.as_ref().map_or(default.vaults_in_flight, |number| number.0),
+        policy: raw.policy.unwrap_or(default.policy),
+        max_in_flight: raw.max_in_flight.map_or(default.max_in_flight, |number| number.0),
+        share: raw.share.map_or(default.share, |share| share.0),
+        vaults_in_flight: raw.vaults_in_flight.map_or(default.vaults_in_flight, |number| number.0),
     }
 }
 

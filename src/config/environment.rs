@@ -8,8 +8,10 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use super::file::{InFlight, OneOrMany, Raw, RawCredential, RawDiscover, RawVault, Share, VaultsInFlight, resolved};
+use super::{MOVED, MOVED_HINT};
 use crate::error::{Error, Result};
 use crate::model::Tag;
+use crate::policy::Choice;
 
 /// What every variable of settings begins with.
 pub const PREFIX: &str = "AKV_ARCHIVER__";
@@ -41,8 +43,7 @@ pub(super) fn apply(raw: &mut Raw, env: &BTreeMap<String, String>, cwd: &Path) -
         .collect();
     variables.sort();
     for (_, name, rest, value) in variables {
-        let wrong =
-            |what: String| Error::usage(format!("{name}: {what}")).hint("docs/SETTINGS.md lists every variable");
+        let wrong = |what: String| Error::usage(format!("{name}: {what}")).hint(hint_for(rest));
         if value.is_empty() {
             return Err(wrong("is set, and empty: unset it, or give it a value".to_owned()));
         }
@@ -52,6 +53,13 @@ pub(super) fn apply(raw: &mut Raw, env: &BTreeMap<String, String>, cwd: &Path) -
         setter.set(raw, &segments).map_err(wrong)?;
     }
     Ok(())
+}
+
+fn hint_for(rest: &str) -> &'static str {
+    match MOVED.iter().any(|field| rest == format!("CAPTURE__{}", field.to_uppercase())) {
+        true => MOVED_HINT,
+        false => "docs/SETTINGS.md lists every variable",
+    }
 }
 
 struct Setter<'a> {
@@ -106,9 +114,7 @@ impl Setter<'_> {
             ["ARCHIVE", "IDENTITY_PASSPHRASE_FILE"] => self.path(&mut archive.identity_passphrase_file),
             ["VAULT", rest @ ..] => self.vault(vault, rest),
             ["DISCOVER", rest @ ..] => self.discover(discover, rest),
-            ["CAPTURE", "RECAPTURE_EVERY"] => self.text(&mut capture.recapture_every),
-            ["CAPTURE", "FULL_EVERY"] => self.text(&mut capture.full_every),
-            ["CAPTURE", "PROTECTION_MIN"] => self.text(&mut capture.protection_min),
+            ["CAPTURE", "POLICY"] => self.policy(&mut capture.policy),
             ["CAPTURE", "MAX_IN_FLIGHT"] => {
                 let mut number: Option<i64> = None;
                 self.parsed(&mut number, "not a whole number")?;
@@ -166,6 +172,7 @@ impl Setter<'_> {
             ["NAME"] => self.text(&mut vault.name),
             ["URI"] => self.text(&mut vault.uri),
             ["RESOURCE_ID"] => self.text(&mut vault.resource_id),
+            ["POLICY"] => self.policy(&mut vault.policy),
             ["CREDENTIAL", field] => self.credential(&mut vault.credential, field),
             _ => unknown(),
         }
@@ -214,6 +221,13 @@ impl Setter<'_> {
     fn text<T: DeserializeOwned>(&self, target: &mut Option<T>) -> Set {
         let deserializer: StrDeserializer<'_, ValueError> = self.value.into_deserializer();
         *target = Some(T::deserialize(deserializer).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn policy(&self, target: &mut Option<Choice>) -> Set {
+        let mut choice = Choice::parse(self.value)?;
+        choice.resolve(self.cwd);
+        *target = Some(choice);
         Ok(())
     }
 
@@ -287,7 +301,7 @@ mod tests {
     const VALUES: [&str; 10] = [
         "true",
         "1",
-        "30d",
+        "default",
         "public",
         "required",
         "https://a.vault.azure.net",

@@ -3,19 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
-use super::{CloudName, Worm, duration};
-use crate::error::{Error, Result};
+use super::{CloudName, Worm};
 use crate::model::{Glob, SubscriptionId, Tag, VaultUri};
+use crate::policy::Choice;
 
 /// Settings fit on a page; anything larger is something else.
-const LIMIT: u64 = 1 << 20;
+pub(super) const LIMIT: u64 = 1 << 20;
 
 /// The fields of a credential as written; which of them belong together is `check`'s to say.
 pub(super) type RawCredential = BTreeMap<String, String>;
@@ -71,6 +68,7 @@ pub(super) struct RawVault {
     pub(super) uri: Option<VaultUri>,
     pub(super) credential: Option<RawCredential>,
     pub(super) resource_id: Option<ResourceId>,
+    pub(super) policy: Option<Choice>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,9 +101,7 @@ impl TryFrom<BTreeMap<String, String>> for RawTags {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCapture {
-    pub(super) recapture_every: Option<Span>,
-    pub(super) full_every: Option<Span>,
-    pub(super) protection_min: Option<Span>,
+    pub(super) policy: Option<Choice>,
     pub(super) max_in_flight: Option<InFlight>,
     pub(super) share: Option<Share>,
     pub(super) vaults_in_flight: Option<VaultsInFlight>,
@@ -153,7 +149,6 @@ macro_rules! checked {
     };
 }
 
-checked!(Span(Duration), String, "String", |text| duration::parse(&text));
 checked!(InFlight(u16), i64, "i64", |number| match u16::try_from(number) {
     Ok(number @ 1..=256) => Ok(number),
     _ => Err(format!("{number} is not between 1 and 256")),
@@ -186,7 +181,7 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, discover, .. } = self;
+        let Raw { network, archive, vault, discover, capture } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()
@@ -195,6 +190,9 @@ impl Raw {
             .chain(archive.identity.as_mut().map(OneOrMany::paths_mut).into_iter().flatten());
         for path in paths {
             *path = base.join(&*path);
+        }
+        for choice in vault.iter_mut().map(|vault| &mut vault.policy).chain([&mut capture.policy]).flatten() {
+            choice.resolve(base);
         }
         let credentials = vault
             .iter_mut()
@@ -213,94 +211,4 @@ pub(super) fn resolved(field: &str, value: &str, base: &Path) -> String {
         true => base.join(value).to_string_lossy().into_owned(),
         false => value.to_owned(),
     }
-}
-
-/// A file's text, where it is from, and where in it something stands.
-pub(super) struct Source {
-    path: PathBuf,
-    text: String,
-}
-
-impl Source {
-    /// Reads a file of settings.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        Ok(Source { path: path.to_owned(), text: read_text(path)? })
-    }
-
-    /// Parses the text.
-    pub(super) fn parse(&self) -> Result<Raw> {
-        toml::from_str(&self.text).map_err(|error| {
-            let at = error.span().map(|span| position(&self.text, span.start));
-            Error::usage(format!("{}{}", self.place(at), without_values(error.message())))
-                .hint("docs/SETTINGS.md describes every field")
-        })
-    }
-
-    /// `FILE:LINE:COLUMN: ` of what stands at `path` (keys, and numbers in arrays), or `FILE: `.
-    pub(super) fn locate(&self, path: &[&str]) -> String {
-        let document = DeTable::parse(&self.text).ok();
-        let offset = document.and_then(|document| find(document.get_ref(), path));
-        self.place(offset.map(|offset| position(&self.text, offset)))
-    }
-
-    fn place(&self, at: Option<(usize, usize)>) -> String {
-        match at {
-            Some((line, column)) => format!("{}:{line}:{column}: ", self.path.display()),
-            None => format!("{}: ", self.path.display()),
-        }
-    }
-}
-
-fn find(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
-    let (first, rest) = path.split_first()?;
-    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
-    within(value, rest, key.span().start)
-}
-
-fn within(value: &Spanned<DeValue<'_>>, path: &[&str], start: usize) -> Option<usize> {
-    let Some((first, rest)) = path.split_first() else { return Some(start) };
-    match value.get_ref() {
-        DeValue::Table(table) => find(table, path),
-        DeValue::Array(array) => {
-            let item = array.get(first.parse::<usize>().ok()?)?;
-            within(item, rest, item.span().start)
-        }
-        _ => None,
-    }
-}
-
-/// Line and column, from one, in characters.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    (before.matches('\n').count() + 1, line.chars().count() + 1)
-}
-
-/// What serde says of a value of the wrong type repeats the value, and someone may have put a secret there.
-fn without_values(message: &str) -> String {
-    match (message.find("string \""), message.rfind("\", expected ")) {
-        (Some(start), Some(end)) if start < end => {
-            let head = message.get(..start).unwrap_or_default();
-            format!("{head}a string{}", message.get(end + 1..).unwrap_or_default())
-        }
-        _ => message.to_owned(),
-    }
-}
-
-/// A small text file.
-pub(super) fn read_text(path: &Path) -> Result<String> {
-    use std::io::Read as _;
-    let failed = |what: String| Error::usage(format!("couldn't read {}: {what}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(failed("it is larger than 1 MiB".to_owned()));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let (line, column) =
-            position(&String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default()), valid);
-        failed(format!("line {line}, column {column} is not UTF-8"))
-    })
 }

@@ -6,15 +6,13 @@
 
 mod address;
 mod check;
-pub mod duration;
 mod environment;
 mod file;
 mod secret;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -24,7 +22,9 @@ pub use secret::Secret;
 pub use template::template;
 
 use crate::error::{Error, Result};
-use crate::model::{Digest, VaultChoice, VaultUri};
+use crate::located::Source;
+use crate::model::{VaultChoice, VaultUri};
+use crate::policy::Choice;
 
 /// The file that is looked for in the working directory.
 pub const FILE_NAME: &str = "akv-archiver.toml";
@@ -181,6 +181,8 @@ pub struct Vault {
     pub credential: Credential,
     /// Its resource id, which spares a search.
     pub resource_id: Option<String>,
+    /// A policy of its own, instead of [`Capture::policy`].
+    pub policy: Option<Choice>,
 }
 
 /// Vaults that are looked for at each run, beside those that are named.
@@ -234,15 +236,11 @@ pub enum Credential {
     },
 }
 
-/// How snapshots are taken. Its digest is in every manifest.
+/// How snapshots are taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capture {
-    /// An unchanged object is captured anew after this time.
-    pub recapture_every: Duration,
-    /// A sweep looks at all versions of all objects after this time.
-    pub full_every: Duration,
-    /// An unchanged object is captured anew if its capture stays protected for less than this time.
-    pub protection_min: Duration,
+    /// What is taken, how often, and what the archive must promise.
+    pub policy: Choice,
     /// Requests to one vault at the same time, 1 to 256.
     pub max_in_flight: u16,
     /// The share of the documented request limits, of a vault and of its subscription, that is used at most, above 0 and
@@ -254,35 +252,7 @@ pub struct Capture {
 
 impl Default for Capture {
     fn default() -> Self {
-        const DAY: u64 = 86_400;
-        Capture {
-            recapture_every: Duration::from_secs(30 * DAY),
-            full_every: Duration::from_secs(7 * DAY),
-            protection_min: Duration::from_secs(30 * DAY),
-            max_in_flight: 16,
-            share: 0.25,
-            vaults_in_flight: 4,
-        }
-    }
-}
-
-impl Capture {
-    /// The policy as canonical JSON: fields in the order of their names, durations in seconds.
-    pub fn policy(&self) -> String {
-        let fields: BTreeMap<&str, serde_json::Value> = BTreeMap::from([
-            ("full_every", self.full_every.as_secs().into()),
-            ("max_in_flight", self.max_in_flight.into()),
-            ("protection_min", self.protection_min.as_secs().into()),
-            ("recapture_every", self.recapture_every.as_secs().into()),
-            ("share", self.share.into()),
-        ]);
-        let fields = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}"));
-        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-    }
-
-    /// The digest of [`Capture::policy`].
-    pub fn policy_sha256(&self) -> Digest {
-        Digest::of(self.policy().as_bytes())
+        Capture { policy: Choice::default(), max_in_flight: 16, share: 0.25, vaults_in_flight: 4 }
     }
 }
 
@@ -301,9 +271,9 @@ impl Settings {
         let mut raw = file::Raw::default();
         let mut source = None;
         if let Some(path) = &found {
-            let file = file::Source::read(path)
+            let file = Source::read(path, file::LIMIT)
                 .map_err(|error| error.hint("`akv-archiver init` makes one; --config names another"))?;
-            raw = file.parse()?;
+            raw = file.parse().map_err(hinted)?;
             raw.resolve(path.parent().unwrap_or(cwd));
             source = Some(file);
         } else if !env.keys().any(|name| name.starts_with(PREFIX)) {
@@ -316,6 +286,22 @@ impl Settings {
             let place = source.as_ref().map_or_else(|| "environment: ".to_owned(), |source| source.locate(&at));
             Error::usage(format!("{place}{}", complaint.message)).hint(complaint.hint)
         })
+    }
+
+    /// The policy that is chosen for a vault.
+    pub fn policy(&self, vault: &VaultUri) -> &Choice {
+        let known = self.vaults.iter().find(|known| known.uri == *vault);
+        known.and_then(|vault| vault.policy.as_ref()).unwrap_or(&self.capture.policy)
+    }
+
+    /// The policies that are chosen: those of the vaults, or the one that vaults would have.
+    pub fn policies(&self) -> BTreeSet<&Choice> {
+        let chosen = self.vaults.iter().map(|vault| vault.policy.as_ref().unwrap_or(&self.capture.policy));
+        let mut chosen: BTreeSet<&Choice> = chosen.collect();
+        if chosen.is_empty() {
+            chosen.insert(&self.capture.policy);
+        }
+        chosen
     }
 
     /// What is allowed, and unwise.
@@ -360,6 +346,18 @@ impl Settings {
     }
 }
 
+/// Fields that stood in `[capture]` once, and are a policy's now. A file that has one would otherwise be without effect,
+/// and without a word on where to go.
+const MOVED: [&str; 3] = ["recapture_every", "full_every", "protection_min"];
+
+const MOVED_HINT: &str =
+    "it is a policy's now: `policy = \"FILE.toml\"` in [capture] names one, and docs/POLICIES.md tells how to write it";
+
+fn hinted(error: Error) -> Error {
+    let moved = MOVED.iter().any(|field| error.message().contains(&format!("unknown field `{field}`")));
+    error.hint(if moved { MOVED_HINT } else { check::DOCS })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,7 +379,7 @@ name = "prod"
 uri = "https://prod.vault.azure.net"
 credential = { kind = "managed-identity" }
 [capture]
-recapture_every = "14d"
+policy = "regulated"
 "#;
 
     /// A vault that may follow any archive.
@@ -436,8 +434,7 @@ recapture_every = "14d"
         assert_eq!(*secret.read().unwrap(), "hunter2");
         assert_eq!(settings.vaults[0].uri.as_str(), "https://prod.vault.azure.net");
         assert_eq!(settings.vaults[0].credential, Credential::ManagedIdentity { client_id: None });
-        assert_eq!(settings.capture.recapture_every, Duration::from_secs(14 * 86_400));
-        assert_eq!(settings.capture.full_every, Capture::default().full_every);
+        assert_eq!(settings.capture.policy, Choice::BuiltIn("regulated"));
         assert_eq!(settings.warnings(), Vec::<String>::new());
         settings.check_snapshot().unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
@@ -559,8 +556,8 @@ recapture_every = "14d"
                 "akv-archiver.toml:2:8: \"ä b\" is not a vault's name in settings: 1 to 64 letters, digits, `.`, `_` and `-`",
             ),
             (
-                "# ä\n[capture]\nfull_every = \"a week\"\n",
-                "akv-archiver.toml:3:14: \"a week\" is not a duration: write a number and a unit, as in 45s, 90m, 26h or 30d",
+                "# ä\n[capture]\npolicy = \"regulatd\"\n",
+                "akv-archiver.toml:3:10: there is no policy \"regulatd\": default and regulated come with the program, and a file's name has a `/` or ends in `.toml`",
             ),
             ("[capture]\nmax_in_flight = 0\n", "akv-archiver.toml:2:17: 0 is not between 1 and 256"),
             (
@@ -717,12 +714,34 @@ recapture_every = "14d"
     }
 
     #[test]
-    fn the_policy_has_one_text() {
-        let policy = Capture::default().policy();
-        assert_eq!(
-            policy,
-            r#"{"full_every":604800,"max_in_flight":16,"protection_min":2592000,"recapture_every":2592000,"share":0.25}"#
-        );
-        assert_eq!(Capture::default().policy_sha256(), Digest::of(policy.as_bytes()));
+    fn a_policy_is_chosen_for_all_vaults_or_for_one() {
+        let second = "[[vault]]\nuri = \"https://b.vault.azure.net\"\npolicy = \"own/policy.toml\"\ncredential = { kind = \"azure-cli\" }\n";
+        let place = Place::with(&WHOLE.replace("[capture]", &format!("{second}[capture]")));
+        let settings = place.load(&[]).unwrap();
+        let of = |host: &str| settings.policy(&VaultUri::parse(&format!("https://{host}")).unwrap()).clone();
+        assert_eq!(of("prod.vault.azure.net"), Choice::BuiltIn("regulated"));
+        assert_eq!(of("unknown.vault.azure.net"), Choice::BuiltIn("regulated"));
+        assert_eq!(of("b.vault.azure.net"), Choice::File(place.path("own/policy.toml")));
+        let settings = place
+            .load(&[("AKV_ARCHIVER__CAPTURE__POLICY", "p.toml"), ("AKV_ARCHIVER__VAULT__1__POLICY", "default")])
+            .unwrap();
+        assert_eq!(settings.capture.policy, Choice::File(place.path("p.toml")));
+        assert_eq!(settings.vaults[1].policy, Some(Choice::BuiltIn("default")));
+    }
+
+    #[test]
+    fn a_field_that_moved_says_where_to() {
+        for field in MOVED {
+            let place = Place::with(&format!("{DIRECTORY}[capture]\n{field} = \"3d\"\n"));
+            let error = place.load(&[]).unwrap_err();
+            assert!(error.message().contains(":4:1: unknown field"), "{error}");
+            assert!(error.hint_text().unwrap().contains("POLICIES.md"), "{error}");
+            let variable = format!("{PREFIX}CAPTURE__{}", field.to_uppercase());
+            let error = Place::with(DIRECTORY).load(&[(&variable, "3d")]).unwrap_err();
+            assert!(
+                error.message().starts_with(&variable) && error.hint_text().unwrap().contains("POLICIES.md"),
+                "{error}"
+            );
+        }
     }
 }

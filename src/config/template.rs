@@ -3,9 +3,8 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{
-    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm, duration,
-};
+use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use crate::policy::Choice;
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
 pub fn template(settings: &Settings) -> String {
@@ -119,6 +118,18 @@ fn vault(text: &mut String, vault: &Vault) {
     if let Some(id) = &vault.resource_id {
         line(text, &format!("resource_id = {}", quoted(id)));
     }
+    if let Some(choice) = &vault.policy {
+        line(text, &format!("policy = {}", policy_of(choice)));
+    }
+}
+
+/// A file in the settings' own folder needs a slash to be told from a name.
+fn policy_of(choice: &Choice) -> String {
+    match choice {
+        Choice::File(path) if Choice::parse(&path.to_string_lossy()).is_err() => path_of(&Path::new(".").join(path)),
+        Choice::File(path) => path_of(path),
+        Choice::BuiltIn(name) => quoted(name),
+    }
 }
 
 fn discover(text: &mut String, rule: &Discover) {
@@ -144,25 +155,12 @@ fn discover(text: &mut String, rule: &Discover) {
 
 fn capture(text: &mut String, capture: &Capture) {
     let default = Capture::default();
-    let time = |value| format!("\"{}\"", duration::render(value));
     let rows = [
         (
-            "recapture_every",
-            time(capture.recapture_every),
-            capture.recapture_every == default.recapture_every,
-            "an unchanged object is captured anew after this time",
-        ),
-        (
-            "full_every",
-            time(capture.full_every),
-            capture.full_every == default.full_every,
-            "all versions of all objects are looked at after this time",
-        ),
-        (
-            "protection_min",
-            time(capture.protection_min),
-            capture.protection_min == default.protection_min,
-            "a capture protected for less than this is taken anew",
+            "policy",
+            policy_of(&capture.policy),
+            capture.policy == default.policy,
+            "or \"regulated\", or a file: docs/POLICIES.md",
         ),
         (
             "max_in_flight",
@@ -256,7 +254,6 @@ fn quoted(value: impl Display) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::super::{ContainerUrl, Endpoint, ProxyUrl};
     use super::*;
@@ -271,7 +268,7 @@ mod tests {
 
     fn vault(name: &str, credential: Credential) -> Vault {
         let uri = VaultUri::parse(&format!("https://{name}.vault.azure.net")).unwrap();
-        Vault { name: name.to_owned(), uri, credential, resource_id: None }
+        Vault { name: name.to_owned(), uri, credential, resource_id: None, policy: None }
     }
 
     fn smallest() -> Settings {
@@ -334,7 +331,10 @@ mod tests {
                     },
                 ),
                 vault("c", Credential::WorkloadIdentity { tenant_id: id(), client_id: id(), token_file: Some(file()) }),
-                vault("d", Credential::AzureCli { tenant_id: None }),
+                Vault {
+                    policy: Some(Choice::File("/policies/own".into())),
+                    ..vault("d", Credential::AzureCli { tenant_id: None })
+                },
                 vault(
                     "e",
                     Credential::ClientSecret {
@@ -360,9 +360,7 @@ mod tests {
                 },
             ],
             capture: Capture {
-                recapture_every: Duration::from_secs(3_600),
-                full_every: Duration::from_secs(61),
-                protection_min: Duration::from_secs(86_400),
+                policy: Choice::BuiltIn("regulated"),
                 max_in_flight: 3,
                 share: 0.5,
                 vaults_in_flight: 9,

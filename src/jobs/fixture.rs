@@ -10,13 +10,14 @@ use super::restore::{Eyes, Hands, apply, make_plan};
 use super::snapshot::{Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::ambient::{Ambient, ManualClock, SeededRandom};
 use crate::archive::{Appender, Reader, latest_snapshot};
-use crate::capture::Policy;
+use crate::capture::Renewal;
 use crate::error::Result;
 use crate::format::archive::key_name;
 use crate::format::entry::{Event, SnapshotRef};
 use crate::format::manifest::{Counts, Manifest, Status};
 use crate::format::paths;
-use crate::model::{Digest, Mode, Object, VaultUri};
+use crate::model::{Mode, Object, VaultUri};
+use crate::policy::Policy;
 use crate::progress::{Silent, Stop};
 use crate::restore::{Applied, Plan};
 use crate::seal::{Identities, NoPrompt, Recipients, generate};
@@ -46,13 +47,13 @@ pub(crate) fn object(text: &str) -> Object {
 
 pub(crate) fn order() -> Order {
     Order {
-        policy: Policy {
+        policy: Arc::new(Policy::built_in("default").unwrap()),
+        renewal: Renewal {
             recapture_every: TimeDelta::days(30),
             protection_min: TimeDelta::days(90),
             protected: true,
             full_every: TimeDelta::days(7),
         },
-        policy_sha256: Digest::of(b"policy"),
         effort: Effort::Usual,
         in_flight: 1,
         worm: Demand::Required,
@@ -165,7 +166,8 @@ impl House {
             vaults: Vec::new(),
             verifiers: self.verifiers.clone(),
             worm: self.order.worm == Demand::Required,
-            protection_min: self.order.policy.protection_min,
+            protection_min: self.order.renewal.protection_min,
+            protection_min_of: Default::default(),
             now: self.ambient.now(),
         }
     }

@@ -48,6 +48,15 @@ impl Glob {
             }
         }
     }
+
+    /// Whether every name that `other` describes is surely described by this pattern too. May be false where it is so:
+    /// two patterns that say the same in different ways.
+    pub fn covers(&self, other: &Glob) -> bool {
+        // Read as a name, `other` has wildcards among its characters. Our `*` may swallow them; our `?` stands for one
+        // character, and may not stand for a `*`.
+        let same = self.0.eq_ignore_ascii_case(&other.0);
+        same || (self.matches(&other.0) && !(self.0.contains('?') && other.0.contains('*')))
+    }
 }
 
 impl fmt::Display for Glob {
@@ -109,6 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_covers_narrower_ones() {
+        let covers = |one: &str, other: &str| Glob::parse(one).unwrap().covers(&Glob::parse(other).unwrap());
+        for (one, other) in [("*", "?"), ("a*", "AB*c"), ("a?c", "abc"), ("a?", "A?"), ("a?*", "a?*")] {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in [("a*", "*"), ("a?", "a*"), ("abc", "a?c"), ("a", "b")] {
+            assert!(!covers(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn many_stars_take_no_long_time() {
         assert!(!matches(&format!("{}c", "a*".repeat(120)), &"a".repeat(127)));
     }
@@ -120,6 +140,12 @@ mod tests {
             let (from, to) = (from.min(to), from.max(to));
             let pattern = format!("{}*{}", &name[..from], &name[to..]);
             prop_assert!(matches(&pattern, &name));
+        }
+
+        #[test]
+        fn what_a_covered_pattern_describes_the_other_describes(one in "[ab*?]{1,5}", other in "[ab*?]{1,5}", name in "[ab]{0,6}") {
+            let (one, other) = (Glob::parse(&one).unwrap(), Glob::parse(&other).unwrap());
+            prop_assert!(!(one.covers(&other) && other.matches(&name)) || one.matches(&name));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod choice;
 mod digest;
+pub mod duration;
 mod glob;
 mod object;
 mod path;
@@ -13,7 +14,7 @@ mod vault;
 pub use choice::{SubscriptionId, Tag, VaultChoice};
 pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
-pub use object::{Attributes, Kind, Name, Object, object_of_id};
+pub use object::{Attributes, Kind, Name, Object, object_of_id, tags_of};
 pub use path::StorePath;
 pub use place::{Geography, Place, geography_of};
 pub use protection::Mode;

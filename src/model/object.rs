@@ -1,6 +1,7 @@
 //! An object: a key, secret or certificate with all its versions. Names, ids and the attributes that lists show.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -220,9 +221,27 @@ impl Attributes {
     }
 }
 
+/// The tags of a list item or bundle. Azure's tags are texts; what is not one is left out, since nothing can be equal to
+/// it.
+pub fn tags_of(item: &Value) -> BTreeMap<String, String> {
+    let tags = item.get("tags").and_then(Value::as_object).into_iter().flatten();
+    tags.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_read_whatever_stands_there() {
+        let tags = |text: &str| tags_of(&serde_json::from_str(text).unwrap());
+        let read = tags(r#"{"tags": {"team": "payments", "empty": "", "odd": 1, "none": null}}"#);
+        let expected = [("empty", ""), ("team", "payments")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(read, BTreeMap::from(expected));
+        for nothing in [r#"{}"#, r#"{"tags": null}"#, r#"{"tags": []}"#, "5"] {
+            assert!(tags(nothing).is_empty(), "{nothing}");
+        }
+    }
 
     #[test]
     fn names_that_differ_by_case_are_one_name() {

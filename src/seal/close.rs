@@ -38,7 +38,7 @@ impl Recipients {
         let (mut post_quantum, mut classic) = (None, None);
         for (index, text) in texts.iter().enumerate() {
             let text = text.as_ref().trim();
-            if parsed.texts.iter().any(|other| other == text) {
+            if parsed.texts.iter().any(|other| key(other).eq(key(text))) {
                 return Err(Error::usage(format!("recipient {text} is given twice"))
                     .hint("a second recipient is of use only if its identity is kept elsewhere"));
             }
@@ -72,7 +72,7 @@ impl Recipients {
         Ok(parsed)
     }
 
-    /// How many recipients. One alone is a risk worth a warning: whoever loses its identity loses the archive.
+    /// How many different recipients. One alone is a risk worth a warning: whoever loses its identity loses the archive.
     pub fn len(&self) -> usize {
         self.texts.len()
     }
@@ -101,6 +101,11 @@ impl Recipients {
         });
         written.map_err(|error| failed(&EncryptError::Io(error)))
     }
+}
+
+/// What makes a recipient another one: of an SSH key, not its comment.
+fn key(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace().take(2)
 }
 
 enum Parsed {
@@ -234,6 +239,9 @@ mod tests {
         assert_eq!(message(&["alice"]), "recipient 1 is not an age recipient: it begins with neither age1 nor ssh-");
         assert_eq!(message(&[]), "there is no recipient to encrypt to");
         assert_eq!(message(&[X25519, X25519]), format!("recipient {X25519} is given twice"));
+        let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";
+        let [one, two] = ["one", "two"].map(|comment| format!("{ssh} {comment}"));
+        assert_eq!(message(&[&one, &two]), format!("recipient {two} is given twice"));
         let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA==";
         assert!(message(&[ecdsa]).starts_with("recipient 1, ecdsa-sha2-nistp256 "), "{}", message(&[ecdsa]));
     }

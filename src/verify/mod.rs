@@ -10,6 +10,8 @@ mod log;
 mod protection;
 mod snapshots;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -34,6 +36,8 @@ pub struct Standard {
     pub worm: bool,
     /// How much longer what the newest snapshot needs must stay locked.
     pub protection_min: TimeDelta,
+    /// The same, of vaults for which it differs.
+    pub protection_min_of: BTreeMap<VaultUri, TimeDelta>,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -98,7 +102,7 @@ pub async fn verify(store: &dyn store::Read, standard: &Standard) -> Result<Repo
             checked.entries += entries.len() as u64;
             let needed =
                 snapshots::check(store, &inventory, &archive, vault, &entries, &mut findings, &mut checked).await?;
-            protection::check_needed(&inventory, &guard, standard, &needed, &mut findings, &mut checked);
+            protection::check_needed(&inventory, &guard, standard, vault, &needed, &mut findings, &mut checked);
         }
         for vault in standard.vaults.iter().filter(|vault| !inventory.vaults().any(|known| known == *vault)) {
             findings.add(Code::NoSnapshot, vault.host(), "the settings name it, and the archive holds nothing of it");

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::finding::{Code, Findings};
 use super::inventory::Inventory;
 use super::{Checked, Standard};
-use crate::model::{Mode, StorePath};
+use crate::model::{Mode, StorePath, VaultUri};
 use crate::store::{self, Guard, Worm};
 
 /// Checks the store as a whole.
@@ -52,6 +52,7 @@ pub(super) fn check_needed(
     inventory: &Inventory,
     guard: &Guard,
     standard: &Standard,
+    vault: &VaultUri,
     needed: &BTreeSet<StorePath>,
     findings: &mut Findings,
     checked: &mut Checked,
@@ -59,12 +60,13 @@ pub(super) fn check_needed(
     if !guard.protects() {
         return;
     }
+    let protection_min = *standard.protection_min_of.get(vault).unwrap_or(&standard.protection_min);
     for path in needed {
         let Some(listed) = inventory.oldest(path) else { continue };
         let protection = guard.covers(listed);
         let Some(until) = protection.until else { continue };
         checked.protected_until = Some(checked.protected_until.map_or(until, |earliest| earliest.min(until)));
-        if standard.worm && until < standard.now + standard.protection_min && !protection.legal_hold {
+        if standard.worm && until < standard.now + protection_min && !protection.legal_hold {
             let detail =
                 format!("it is protected until {until}, and the newest snapshot needs it longer: take a new snapshot");
             findings.add(Code::ProtectionShort, path.as_str(), detail);

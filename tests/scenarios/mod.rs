@@ -6,6 +6,7 @@ mod completeness;
 mod fleet;
 mod kill;
 mod pace;
+mod policy;
 mod restore;
 mod story;
 mod worm;

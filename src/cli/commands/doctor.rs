@@ -13,6 +13,7 @@ use crate::format::archive::ARCHIVE_MAX;
 use crate::format::paths;
 use crate::jobs::doctor::{Check, Verdict, check_keys, check_store, check_vault};
 use crate::jobs::fleet::Wish;
+use crate::jobs::promises;
 use crate::model::VaultUri;
 use crate::progress::Progress;
 use crate::vault;
@@ -26,6 +27,7 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCo
         Ok(archive) => checks.extend(archive_checks(assembly, &archive).await),
         Err(error) => checks.push(Check::fail("archive", "settings", error)),
     }
+    checks.extend(policies(assembly).await);
     for (name, uri) in vaults(assembly, &mut checks).await {
         match assembly.vault(&uri) {
             Ok(door) => {
@@ -89,6 +91,36 @@ fn keys(assembly: &Assembly) -> Vec<Check> {
         Ok(archive) => check_keys(recipients, signer.as_ref(), archive.verifiers()),
         Err(error) => vec![Check::fail("keys", "verifiers", error)],
     }
+}
+
+/// What each policy in use demands of the archive. Who only reads archives takes no snapshot that it could hinder.
+async fn policies(assembly: &Assembly) -> Vec<Check> {
+    if assembly.settings.archive.signer.is_none() {
+        return Vec::new();
+    }
+    let store = assembly.archive().ok();
+    let guard = match &store {
+        Some(archive) => archive.store().guard().await.ok().map(|guard| (archive.store().describe(), guard)),
+        None => None,
+    };
+    let recipients = assembly.recipients().map_or(0, |recipients| recipients.len());
+    let mut checks = Vec::new();
+    for choice in assembly.settings.policies() {
+        match assembly.chosen(choice) {
+            Ok(policy) => {
+                let asked = guard.as_ref().map(|(place, guard)| (place.as_str(), guard));
+                let mut of_policy = promises::check(&policy, recipients, asked);
+                if let (Err(error), true) =
+                    (assembly.promise(&policy), of_policy.iter().all(|check| check.kind.is_none()))
+                {
+                    of_policy.push(Check::fail("policy", &format!("{}: settings", policy.name), error));
+                }
+                checks.extend(of_policy);
+            }
+            Err(error) => checks.push(Check::fail("policy", &choice.to_string(), error)),
+        }
+    }
+    checks
 }
 
 async fn archive_checks(assembly: &Assembly, archive: &Archive) -> Vec<Check> {

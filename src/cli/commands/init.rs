@@ -164,7 +164,7 @@ fn vault(text: &str, credential: &Credential) -> Result<Vault> {
             "--vault: {text:?} is neither a vault's name nor an address such as https://NAME.vault.azure.net"
         ))
     })?;
-    Ok(Vault { name: uri.name().to_owned(), uri, credential: credential.clone(), resource_id: None })
+    Ok(Vault { name: uri.name().to_owned(), uri, credential: credential.clone(), resource_id: None, policy: None })
 }
 
 fn credential(arguments: &Init) -> Result<Credential> {

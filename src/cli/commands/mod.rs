@@ -8,6 +8,7 @@ mod emulator;
 mod fleet;
 mod init;
 mod open;
+mod policy;
 mod restore;
 mod snapshot;
 mod vaults;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Verify => archive::verify(&assembly(config)?, console).await,
+        Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),
         Command::Restore(command) => restore::run(&assembly(config)?, console, command).await,
         Command::Completions { shell } => documents::completions(console, shell),

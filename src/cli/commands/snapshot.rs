@@ -20,7 +20,7 @@ struct Run<'a> {
     assembly: &'a Assembly,
     archive: &'a Archive,
     writing: Writing<'a>,
-    order: Order,
+    effort: Effort,
     bars: Bars<'a>,
     stop: &'static Stop,
     /// Whether there is one vault, named by the settings: then its report is the result.
@@ -56,15 +56,11 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
             turns.into_iter().map(|(member, _)| member).collect()
         }
     };
-    let order = Order {
-        policy: assembly.policy()?,
-        policy_sha256: assembly.settings.capture.policy_sha256(),
-        effort,
-        in_flight: usize::from(assembly.settings.capture.max_in_flight),
-        worm: assembly.demand(),
-        rhythm: Rhythm::default(),
-    };
-    let run = Run { assembly, archive: &archive, writing, order, bars: Bars::new(console), stop, alone };
+    // What the settings cannot promise is found before anything is sent.
+    for member in &members {
+        assembly.policy(&member.uri).and_then(|policy| assembly.promise(&policy)).context(member.name.as_str())?;
+    }
+    let run = Run { assembly, archive: &archive, writing, effort, bars: Bars::new(console), stop, alone };
     let at_once = usize::from(assembly.settings.capture.vaults_in_flight);
     let mut outcomes = fleet::run(members, at_once, stop, |member| run.one(member)).await;
     let kind = exit_kind(outcomes.iter().map(|(_, outcome)| outcome.as_ref()), shortfall.as_ref(), stop.asked());
@@ -110,6 +106,18 @@ fn nothing_begun(halt: Halt) -> Error {
 }
 
 impl Run<'_> {
+    fn order(&self, member: &Member) -> Result<Order> {
+        let policy = self.assembly.policy(&member.uri)?;
+        Ok(Order {
+            renewal: self.assembly.renewal(&policy),
+            policy,
+            effort: self.effort,
+            in_flight: usize::from(self.assembly.settings.capture.max_in_flight),
+            worm: self.assembly.demand(),
+            rhythm: Rhythm::default(),
+        })
+    }
+
     async fn one(&self, member: Member) -> Result<Report> {
         let outcome = self.take(&member).await.context(format!("couldn't take a snapshot of {}", member.name));
         if !self.alone {
@@ -133,6 +141,6 @@ impl Run<'_> {
             progress: &bar,
             stop: self.stop,
         };
-        snapshot(&doors, &self.order).await
+        snapshot(&doors, &self.order(member)?).await
     }
 }

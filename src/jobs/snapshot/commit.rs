@@ -43,8 +43,12 @@ pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
     secure(run).await?;
     let doors = run.doors;
     if let Some(new) = run.new_settings.take() {
-        let (stored, digest) = settings::store(doors, run.order, &run.guard, new).await?;
-        (run.header.settings, run.header.settings_fingerprint) = (Some(stored), Some(digest));
+        match settings::store(doors, run.order, &run.guard, new).await? {
+            Ok((stored, digest)) => {
+                (run.header.settings, run.header.settings_fingerprint) = (Some(stored), Some(digest));
+            }
+            Err(gap) => run.gaps.push(gap),
+        }
     }
     doors.progress.stage("committing", None);
     let header = head(run);

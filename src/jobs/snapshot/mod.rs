@@ -20,13 +20,14 @@ pub use crate::capture::Effort;
 pub use commit::Rhythm;
 pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
 
+use super::promises;
 use super::protection::{Demand, insist};
 use crate::ambient::Ambient;
 use crate::archive::Reader;
-use crate::capture::Policy;
+use crate::capture::Renewal;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::manifest::{self, Counts, Header, Status};
-use crate::model::Digest;
+use crate::policy::Policy;
 use crate::progress::{Halt, Progress, Stop};
 use crate::seal::Recipients;
 use crate::store;
@@ -60,10 +61,10 @@ pub struct Doors<'a> {
 /// How to take it.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// When to take an unchanged object again.
-    pub policy: Policy,
-    /// Digest of the policy's text.
-    pub policy_sha256: Digest,
+    /// What is taken, how often, and what the archive must promise.
+    pub policy: Arc<Policy>,
+    /// When to take an unchanged object again, where no rule of the policy says otherwise.
+    pub renewal: Renewal,
     /// What is done beyond the policy.
     pub effort: Effort,
     /// Objects taken at the same time, at least 1.
@@ -110,6 +111,7 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
     let started = doors.ambient.now();
     let guard = doors.store.guard().await.context("couldn't tell how the archive is protected")?;
     insist(doors.store, &guard, order.worm)?;
+    promises::lock(&order.policy, &doors.store.describe(), &guard)?;
     doors.progress.stage("taking stock", None);
     let head = doors.reader.head(doors.vault.uri()).await?;
     let Stock { book, previous, damage, struck } = take_stock(doors, &guard, head.as_ref()).await?;
@@ -155,7 +157,7 @@ fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>
         finished: started,
         tool: super::TOOL.into(),
         status: Status::Partial,
-        policy_sha256: order.policy_sha256,
+        policy_sha256: order.policy.sha256(),
         counts: Counts::default(),
         gaps: Vec::new(),
         settings: found.settings,

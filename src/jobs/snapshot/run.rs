@@ -11,12 +11,13 @@ use futures::{FutureExt, StreamExt};
 use super::book::{Book, Met};
 use super::take::{Entry, Settled, take_one};
 use super::{Doors, Order, commit};
-use crate::capture::{self, EVERYTHING, Found, Swept, Task};
+use crate::capture::{self, EVERYTHING, Found, Renewal, Swept, Task};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Gap, Header};
 use crate::format::settings::Settings;
 use crate::jobs::protection::Written;
-use crate::model::{Kind, Object};
+use crate::model::{Kind, Object, tags_of};
+use crate::policy::Facts;
 use crate::progress::Halt;
 use crate::store::Guard;
 use crate::vault::{self, Listing};
@@ -149,11 +150,15 @@ impl Run<'_> {
                 self.book.managed(&object, &swept, salt);
             }
             Found::Live(object, swept) => {
+                let Some(renewal) = self.wanted(&object, &swept) else {
+                    self.book.excluded(&object, &swept, salt);
+                    return;
+                };
                 let known = self.book.known(&object);
                 if self.book.listed(&object, &swept, salt) == Met::Already {
                     return;
                 }
-                let task = capture::decide(&swept, known.as_ref(), &self.order.policy, self.order.effort, self.started);
+                let task = capture::decide(&swept, known.as_ref(), &renewal, self.order.effort, self.started);
                 if task == Task::Reuse {
                     self.book.reuse(&object, None);
                 } else {
@@ -177,6 +182,18 @@ impl Run<'_> {
                 lists.failed.push((listing, error));
             }
         }
+    }
+
+    /// What the policy says of an object: when to take it again, or `None` to leave it out.
+    fn wanted(&self, object: &Object, swept: &Swept) -> Option<Renewal> {
+        let Order { policy, renewal, .. } = self.order;
+        if policy.rules.is_empty() {
+            return Some(*renewal);
+        }
+        let tags = tags_of(&serde_json::from_str(swept.raw.get()).unwrap_or_default());
+        let vault = Some(self.doors.vault.uri());
+        let decision = policy.decide(&Facts { vault, object, enabled: swept.attributes.enabled, tags: Some(&tags) });
+        decision.take.then_some(Renewal { recapture_every: decision.recapture_every, ..*renewal })
     }
 
     /// Enters what became of an object.

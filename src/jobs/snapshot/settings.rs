@@ -61,7 +61,7 @@ async fn known(
     let captured_at = earlier.captured_at;
     let state =
         Known { fingerprint: digest, versions: None, captured_at, compared_at: captured_at, mode, protected_until };
-    let good = capture::still_good(&state, &order.policy, doors.ambient.now());
+    let good = capture::still_good(&state, &order.renewal, doors.ambient.now());
     Ok(good.then_some(CaptureRef { mode, protected_until, reused: true, ..earlier }))
 }
 
@@ -71,11 +71,17 @@ pub(super) async fn store(
     order: &Order,
     guard: &Guard,
     settings: Settings,
-) -> Result<(CaptureRef, Digest)> {
+) -> Result<std::result::Result<(CaptureRef, Digest), Gap>> {
     let digest = fingerprint(&settings).context("couldn't compare the vault's settings")?;
     let vault = doors.vault.uri();
     let began = settings.captured_at;
-    let sealed: Bytes = close(doors, move || pack(&settings)).await?.context("couldn't pack the vault's settings")?;
+    let sealed: Bytes = match close(doors, move || pack(&settings)).await? {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            let detail = format!("the vault's settings cannot be packed: {error}");
+            return Ok(Err(Gap { code: "unpackable".into(), detail }));
+        }
+    };
     let path = |at| paths::settings(vault, at, &digest);
     let (path, captured_at, version) = store_sealed(doors, "the vault's settings", began, path, &sealed).await?;
     let (size, md5) = (sealed.len() as u64, md5(&sealed));
@@ -94,5 +100,5 @@ pub(super) async fn store(
         kid: None,
         reused: false,
     };
-    Ok((reference, digest))
+    Ok(Ok((reference, digest)))
 }

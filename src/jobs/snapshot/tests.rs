@@ -254,7 +254,7 @@ async fn a_run_that_is_stopped_before_it_took_anything_leaves_the_archive_as_it_
 
 #[tokio::test]
 async fn comparing_versions_goes_on_where_a_stopped_run_left_off() {
-    let mut house = House::new(&["secret/a", "secret/b", "secret/c"]).await;
+    let house = House::new(&["secret/a", "secret/b", "secret/c"]).await;
     house.snapshot().await.unwrap();
     house.clock.advance(Duration::from_secs(7 * 86_400));
     let house = {
@@ -380,6 +380,46 @@ async fn a_certificate_that_appears_while_lists_are_read_is_taken_and_its_key_is
     assert_eq!(manifest(&house).await.header.counts.managed, 2);
 }
 
+fn policy(rules: &str) -> Arc<Policy> {
+    let text = format!("format = \"akv-archiver/policy/1\"\nname = \"test\"\n{rules}");
+    Arc::new(Policy::parse(&text, "test").unwrap())
+}
+
+#[tokio::test]
+async fn what_the_policy_leaves_out_is_named_and_neither_asked_for_nor_counted() {
+    let mut house = House::new(OBJECTS).await;
+    house.order.policy = policy(
+        r#"
+        [[rule]]
+        name = "scratch"
+        why = "made anew by the pipeline"
+        names = ["a", "tls"]
+        take = false
+        "#,
+    );
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), report.status), ([2, 2, 0, 0], Outcome::Complete));
+    assert_eq!(report.objects.excluded, 4, "the secret, the certificate, and its key and secret");
+    let manifest = manifest(&house).await;
+    assert_eq!(manifest.header.counts.excluded, 4);
+    assert_eq!(manifest.header.policy_sha256, house.order.policy.sha256());
+    assert_eq!(house.files("/captures/").await.len(), 2);
+    assert_eq!(house.verify().await.findings, []);
+    house.order.policy = policy("");
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [4, 2, 2, 0]);
+}
+
+#[tokio::test]
+async fn a_rule_has_what_it_selects_taken_more_often() {
+    let mut house = House::new(&["secret/a", "secret/b"]).await;
+    house.order.policy = policy("[[rule]]\nname = \"often\"\nnames = [\"b\"]\nrecapture_every = \"2d\"");
+    house.order.renewal.recapture_every = TimeDelta::days(30);
+    house.snapshot().await.unwrap();
+    house.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [2, 1, 1, 0]);
+    assert_eq!(manifest(&house).await.lines[1].capture.as_ref().unwrap().captured_at, house.ambient.now());
+}
+
 #[tokio::test]
 async fn a_key_whose_certificate_is_gone_is_a_gap() {
     let house = House::new(&["certificate/tls"]).await;
@@ -402,12 +442,12 @@ async fn a_store_that_protects_nothing_is_refused_before_the_vault_is_asked() {
 async fn without_the_demand_anything_is_taken_and_taken_again_once_protection_is_demanded() {
     let clock = clock();
     let mut house = House::with(&["key/k"], clock.clone(), Memory::new(clock)).await;
-    (house.order.worm, house.order.policy.protected) = (Demand::Optional, false);
+    (house.order.worm, house.order.renewal.protected) = (Demand::Optional, false);
     assert_eq!(house.snapshot().await.unwrap().status, Outcome::Complete);
     assert_eq!(counts(&house.snapshot().await.unwrap()), [1, 0, 1, 0]);
     let guard = Guard { worm: Worm::VersionLevel, lock: Some(Mode::Locked), days: Some(365), legal_hold: false };
     house.store.set_guard(guard);
-    (house.order.worm, house.order.policy.protected) = (Demand::Required, true);
+    (house.order.worm, house.order.renewal.protected) = (Demand::Required, true);
     assert_eq!(counts(&house.snapshot().await.unwrap()), [1, 1, 0, 0]);
     assert_eq!(counts(&house.snapshot().await.unwrap()), [1, 0, 1, 0]);
 }
@@ -421,7 +461,7 @@ async fn captures_are_renewed_before_their_protection_ends() {
     house.clock.advance(Duration::from_secs(86_400));
     assert_eq!(counts(&house.snapshot().await.unwrap()), [1, 1, 0, 0]);
     assert_eq!(house.verify().await.findings, []);
-    assert!(TimeDelta::days(31) < house.order.policy.protection_min, "or this test tells nothing of the two rules");
+    assert!(TimeDelta::days(31) < house.order.renewal.protection_min, "or this test tells nothing of the two rules");
 }
 
 #[tokio::test]
