@@ -144,14 +144,15 @@ pub(crate) enum Credential {
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
 pub(crate) struct Snapshot {
-    #[command(flatten)]
-    pub(crate) choice: Choice,
     /// Compare every version of unchanged objects too
     #[arg(long)]
     pub(crate) full: bool,
     /// Stop after this time, such as 8m: commit what is done, skip the vaults that were not begun
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) deadline: Option<Duration>,
+    // Last, for its heading would hold for whatever follows.
+    #[command(flatten)]
+    pub(crate) choice: Choice,
 }
 
 /// Which vaults: of `snapshot` and `vaults`.
