@@ -147,8 +147,6 @@ pub(crate) enum Credential {
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
 pub(crate) struct Snapshot {
-    #[command(flatten)]
-    pub(crate) choice: Choice,
     /// Compare every version of unchanged objects too
     #[arg(long)]
     pub(crate) full: bool,
@@ -158,6 +156,9 @@ pub(crate) struct Snapshot {
     /// Stop after this time, such as 8m: commit what is done, skip the vaults that were not begun
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) deadline: Option<Duration>,
+    // Last, for its heading would hold for whatever follows.
+    #[command(flatten)]
+    pub(crate) choice: Choice,
 }
 
 /// Which vaults: of `snapshot` and `vaults`.

@@ -700,8 +700,8 @@ policy = "regulated"
         assert_eq!(settings.discover[1].choice, VaultChoice::default());
 
         for (field, expected) in [
-            ("subscriptions = [\"Production\"]", "4:18: \"Production\" is no subscription id: 32 hexadecimal digits"),
-            ("include = [\"a/b\"]", "4:12: \"a/b\" is no pattern"),
+            ("subscriptions = [\"Production\"]", "4:17: \"Production\" is no subscription id: 32 hexadecimal digits"),
+            ("include = [\"a/b\"]", "4:11: \"a/b\" is no pattern"),
             ("tags = { \"\" = \"x\" }", "4:8: \"\" is no tag"),
             ("policy_of = \"x\"", "4:1: unknown field `policy_of`"),
             ("", "3:1: [[discover]] needs `credential`"),
