@@ -15,7 +15,7 @@ use url::Url;
 use super::bodies;
 use super::classify::management_error;
 use super::failure::Failure;
-use super::retry::{Caller, Repeat};
+use super::retry::Caller;
 use super::trail::Trail;
 use crate::model::{Geography, Mode, Place, SoftDelete, VaultFacts, VaultUri, geography_of};
 use crate::vault::{Condition, Error, Facts};
@@ -86,8 +86,8 @@ impl Arm {
         };
         let host = self.endpoint.host_str().unwrap_or_default();
         let told = |failure: &Failure| management_error(failure, host, doing, action);
-        let answer = self.caller.call(Repeat::Freely, operation).await.map_err(|failure| told(&failure))?;
-        bodies::json(&answer.body).map_err(|why| told(&Failure::malformed(why)))
+        let read = self.caller.read(operation, |answer| bodies::json(&answer.body)).await;
+        Ok(read.map_err(|failure| told(&failure))?.0)
     }
 
     /// Gets a list, all pages of it.

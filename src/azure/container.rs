@@ -117,9 +117,8 @@ impl Container {
                 pages.next().await.map_or(Ok(()), |page| page.map(drop))
             }
         };
-        let answer = self.caller.call(Repeat::Freely, operation).await;
-        let answer = answer.map_err(|failure| self.error(&failure, &Aim::List))?;
-        blob_page(&answer.body).map_err(|why| self.malformed(why, &Aim::List))
+        let read = self.caller.read(operation, |answer| blob_page(&answer.body)).await;
+        Ok(read.map_err(|failure| self.error(&failure, &Aim::List))?.0)
     }
 
     /// Sends the one Put Blob, again only while nothing can have happened.

@@ -53,11 +53,6 @@ impl Vault {
         }
     }
 
-    fn object(&self, answer: &wire::Answer, asked: &Asked<'_>) -> Result<Answer, Error> {
-        let body = bodies::object(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), asked))?;
-        Ok(Answer { body, exchange: self.exchange(answer) })
-    }
-
     fn asked_for<'a>(&'a self, what: &'a Listing) -> Asked<'a> {
         match what {
             Listing::Live(kind) => self.asked(Deed::List, *kind, None),
@@ -72,12 +67,13 @@ impl Vault {
         let link = match &walk.next {
             Next::First => None,
             Next::Link(link) => Some(link.clone()),
+            Next::Nowhere(why) => return Err(vault_error(&Failure::malformed(why.clone()), &asked)),
             Next::End => return Ok(None),
         };
         let first = link.is_none();
         let operation = |context| self.objects.page(what, link.clone(), context);
-        let answer = match self.caller.call(Repeat::Freely, operation).await {
-            Ok(answer) => answer,
+        let (page, answer) = match self.caller.read(operation, |answer| bodies::list_page(&answer.body)).await {
+            Ok(read) => read,
             Err(failure) => {
                 let error = vault_error(&failure, &asked);
                 // An object that does not exist has no versions; one that vanishes half-way is another matter.
@@ -85,10 +81,10 @@ impl Vault {
                 return if none && error.condition == Condition::NotFound { Ok(None) } else { Err(error) };
             }
         };
-        let malformed = |why: String| vault_error(&Failure::malformed(why), &asked);
-        let page = bodies::list_page(&answer.body).map_err(malformed)?;
-        walk.next = match page.next {
-            Some(link) => Next::Link(walk.trail.follow(&link).map_err(malformed)?),
+        walk.next = match page.next.map(|link| walk.trail.follow(&link)) {
+            Some(Ok(link)) => Next::Link(link),
+            // What this page holds is good all the same.
+            Some(Err(why)) => Next::Nowhere(why),
             None => Next::End,
         };
         Ok(Some(Page { items: page.items, exchange: self.exchange(&answer) }))
@@ -105,6 +101,7 @@ struct Walk {
 enum Next {
     First,
     Link(Url),
+    Nowhere(String),
     End,
 }
 
@@ -137,15 +134,17 @@ impl Read for Vault {
             let failure = Failure::malformed("the version asked for is not of letters and digits");
             return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
         }
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.get(&what, context)).await;
-        self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)
+        let operation = |context| self.objects.get(&what, context);
+        let read = self.caller.read(operation, |answer| bodies::object(&answer.body)).await;
+        let (body, answer) = read.map_err(|failure| vault_error(&failure, &asked))?;
+        Ok(Answer { body, exchange: self.exchange(&answer) })
     }
 
     async fn backup(&self, object: &Object) -> Result<Backup, Error> {
         let asked = self.asked(Deed::BackUp, object.kind, Some(&object.name));
-        let answer = self.caller.call(Repeat::Freely, |context| self.objects.back_up(object, context)).await;
-        let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
-        let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
+        let operation = |context| self.objects.back_up(object, context);
+        let read = self.caller.read(operation, |answer| bodies::backup(&answer.body)).await;
+        let (blob, answer) = read.map_err(|failure| vault_error(&failure, &asked))?;
         Ok(Backup { blob, exchange: self.exchange(&answer) })
     }
 
