@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientMethodOptions, ClientOptions};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{AsyncRawResponse, ClientMethodOptions, ClientOptions, Context, Request};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
@@ -77,7 +78,8 @@ impl CredentialConfig {
     }
 
     /// The SDK's credential, sending through the pipeline of `client_options`.
-    pub(super) fn credential(&self, client_options: ClientOptions) -> Result<Arc<Tokens>> {
+    pub(super) fn credential(&self, mut client_options: ClientOptions) -> Result<Arc<Tokens>> {
+        client_options.per_call_policies.push(Arc::new(Lifetimes));
         let first = self.build(client_options.clone()).map_err(|error| {
             Error::usage(format!("the {} credential cannot be used: {}", self.name(), one_line(&error.to_string())))
         })?;
@@ -166,6 +168,32 @@ impl TokenCredential for Tokens {
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tokens({:?})", self.config)
+    }
+}
+
+/// The policy that refuses a token of absurd lifetime: the SDK adds it to the time, and panics where there is no such
+/// time.
+#[derive(Debug)]
+struct Lifetimes;
+
+/// No token holds for longer, in seconds: ten years.
+const LIFETIME_MAX: i64 = 10 * 366 * 86_400;
+
+#[async_trait]
+impl Policy for Lifetimes {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let Some((next, rest)) = next.split_first() else {
+            return Err(azure_core::Error::with_message(ErrorKind::Other, "no transport"));
+        };
+        let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
+        let body = body.collect().await?;
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let seconds = told.get("expires_in").and_then(serde_json::Value::as_i64).unwrap_or_default();
+        if !(0..=LIFETIME_MAX).contains(&seconds) {
+            let text = "the token's lifetime makes no sense";
+            return Err(azure_core::Error::with_message(ErrorKind::DataConversion, text));
+        }
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
     }
 }
 

@@ -157,7 +157,10 @@ impl Connection {
     fn door(&self) -> (Caller, ClientOptions) {
         let meter = Arc::new(Meter::default());
         let witness = Witness::new(Side::Service, self.ambient.clone(), meter.clone());
-        (Caller::new(self.ambient.clone(), meter, Some(self.credential.clone())), options(&self.client, &self.cloud, witness))
+        (
+            Caller::new(self.ambient.clone(), meter, Some(self.credential.clone())),
+            options(&self.client, &self.cloud, witness),
+        )
     }
 }
 

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_proxy_password_is_not_in_an_error() {
-        let network = Network { proxy: Some(Url::parse("ftp://user:hunter2@proxy.example").unwrap()), ..Network::default() };
+        let network =
+            Network { proxy: Some(Url::parse("ftp://user:hunter2@proxy.example").unwrap()), ..Network::default() };
         if let Err(error) = network.client() {
             assert!(!error.message().contains("hunter2"), "{error}");
         }

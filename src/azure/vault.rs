@@ -317,18 +317,48 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_is_told_as_such() {
-        for (step, words) in [
-            (answer(200, "<html>sign in</html>"), "HTML"),
-            (answer(200, r#"{"value":[{"kid":"#), "ends too early"),
-            (answer(200, r#"{"value":[1]}"#), "item 0"),
-            (answer(400, "<!DOCTYPE html><title>Runtime Error</title>"), "HTTP 400"),
-            (with(302, &[("location", "https://evil.example/")], ""), "HTTP 302"),
+        for (step, words, asked) in [
+            (answer(200, "<html>sign in</html>"), "HTML", 3),
+            (answer(200, r#"{"value":[{"kid":"#), "ends too early", 3),
+            (answer(400, "<!DOCTYPE html><title>Runtime Error</title>"), "HTTP 400", 1),
+            (with(302, &[("location", "https://evil.example/")], ""), "HTTP 302", 1),
         ] {
-            let stage = Stage::new([step]);
+            let stage = Stage::new(vec![step; asked]);
             let error = pages(&vault(&stage), Listing::Deleted(Kind::Key)).await.unwrap_err();
             assert_eq!(error.condition, Condition::Malformed, "{error}");
             assert!(error.message.contains(words), "{error}");
+            assert!(stage.done(), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn nonsense_that_passes_is_asked_again() {
+        let whole = page(r#"{"kid":"a"}"#, "null");
+        let stage = Stage::new([answer(200, "<html>"), answer(200, ""), whole]);
+        let pages = pages(&vault(&stage), Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!((pages[0].items.len(), stage.slept() >= 1), (1, true));
+    }
+
+    #[tokio::test]
+    async fn a_page_whose_link_leads_astray_is_handed_on_before_the_list_fails() {
+        let stage = Stage::new([page("1,null", "https://evil.example/")]);
+        let vault = vault(&stage);
+        let mut list = vault.list(Listing::Live(Kind::Key));
+        assert_eq!(list.next().await.unwrap().unwrap().items.len(), 2, "whatever the items are");
+        assert_eq!(list.next().await.unwrap().unwrap_err().condition, Condition::Malformed);
+        assert!(list.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn trap_a_token_that_is_refused_is_not_shown_again() {
+        let refused = || with(401, &[("www-authenticate", super::super::fake::CHALLENGE)], "{}");
+        // The client shows a refused token twice: at first, and after the challenge.
+        let stage = Stage::new([refused(), refused(), answer(200, BUNDLE)]);
+        vault(&stage).get(Item::Deleted(tde())).await.unwrap();
+        assert_eq!((stage.fake.tokens(), stage.slept()), (2, 0));
+        let stage = Stage::new(vec![refused(); 5]);
+        let error = vault(&stage).get(Item::Deleted(tde())).await.unwrap_err();
+        assert_eq!((error.condition, stage.fake.tokens()), (Condition::Denied, 2), "once is enough");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod vault;
 
 pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
-pub use object::{Attributes, Kind, Name, Object, object_of_id};
+pub use object::{Attributes, Kind, Name, Object, object_in, object_of_id, unix_time};
 pub use path::StorePath;
 pub use place::{Geography, Place, geography_of};
 pub use protection::Mode;
