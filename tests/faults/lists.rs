@@ -41,10 +41,10 @@ fn pages() -> Vec<Row> {
         // The certificate and the key are seen, the two secrets are not.
         let blind = Expect::Blind(code(condition), 2);
         if passing {
-            rows.push(Row::new(what, [rule.clone()], Expect::Again));
-            rows.push(Row::new(format!("{what}, for ever"), [always(rule)], blind));
+            rows.push(Row::common(what, [rule.clone()], Expect::Again));
+            rows.push(Row::common(format!("{what}, for ever"), [always(rule)], blind));
         } else {
-            rows.push(Row::new(what, [always(rule)], blind));
+            rows.push(Row::common(what, [always(rule)], blind));
         }
     }
     let page = |what: &str, action, expect| Row::new(what, [always(vault("GET", SECRETS, action))], expect);
@@ -212,7 +212,7 @@ fn items() -> Vec<Row> {
         Row::new(
             "an item of the first page comes again on the second",
             [always(
-                vault("GET", SECRETS, replace(r#"{"value":["#, r#"{"value":[{"id":"https://HOST/secrets/s-0000"},"#))
+                vault("GET", SECRETS, replace(r#""value":[{"#, r#""value":[{"id":"https://HOST/secrets/s-0000"},{"#))
                     .query("skiptoken"),
             )],
             Expect::Complete,

@@ -3,7 +3,7 @@
 
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule};
 
-use super::stage::{Expect, Plague, Row, Stage, always, body, header, plagues, refusal, replace, status, vault};
+use super::stage::{Expect, Plague, Row, Stage, always, body, header, plagues, refusal, replace, vault};
 
 pub(super) fn tables() -> Vec<(&'static str, Vec<Row>)> {
     vec![
@@ -20,10 +20,10 @@ fn common(rule: impl Fn(Action) -> Rule) -> Vec<Row> {
     for Plague { what, action, passing, condition } in plagues() {
         let rule = rule(action);
         if passing {
-            rows.push(Row::new(what, [rule.clone()], Expect::Again));
-            rows.push(Row::new(format!("{what}, for ever"), [always(rule)], Expect::Gap(condition)));
+            rows.push(Row::common(what, [rule.clone()], Expect::Again));
+            rows.push(Row::common(format!("{what}, for ever"), [always(rule)], Expect::Gap(condition)));
         } else {
-            rows.push(Row::new(what, [always(rule)], Expect::Gap(condition)));
+            rows.push(Row::common(what, [always(rule)], Expect::Gap(condition)));
         }
     }
     rows.push(Row::new(
@@ -106,43 +106,15 @@ fn versions() -> Vec<Row> {
 fn bundles() -> Vec<Row> {
     // Under the key's name come its versions, its one bundle, its rotation policy.
     let rule = |action| vault("GET", "/keys/NAME/", action).window(1, 1);
-    let mut rows: Vec<Row> = common(rule)
-        .into_iter()
-        .map(|mut row| {
-            // Whatever comes after it in the same attempt is struck as well.
-            if matches!(row.expect, Expect::Complete) {
-                row.rules = row.rules.into_iter().map(|rule| rule.window(1, 1)).collect();
-            }
-            row
-        })
-        .collect();
-    let row = |what: &str, action| always(rule(action)).what(what);
+    let mut rows = common(rule);
+    let row = |what: &str, action, code| Row::new(what, [always(rule(action))], Expect::Gap(code));
     rows.extend([
-        row("404: deleted since its backup", refusal(404, "KeyNotFound", "")).gap("vanished"),
-        row("`{}`, for ever", body("{}")).gap("malformed"),
-        row("the bundle of another key, for ever", replace("/keys/NAME/", "/keys/other/")).gap("malformed"),
-        row("an answer of another kind, for ever", body(r#"{"id":"https://HOST/secrets/NAME/1"}"#)).gap("malformed"),
+        row("404: deleted since its backup", refusal(404, "KeyNotFound", ""), "vanished"),
+        row("`{}`, for ever", body("{}"), "malformed"),
+        row("the bundle of another key, for ever", replace("/keys/NAME/", "/keys/other/"), "malformed"),
+        row("an answer of another kind, for ever", body(r#"{"id":"https://HOST/secrets/NAME/1"}"#), "malformed"),
     ]);
     rows
-}
-
-/// Reads like the table that it makes.
-trait Tell {
-    fn what(self, what: &str) -> Told;
-}
-
-struct Told(Rule, String);
-
-impl Tell for Rule {
-    fn what(self, what: &str) -> Told {
-        Told(self, what.to_owned())
-    }
-}
-
-impl Told {
-    fn gap(self, code: &'static str) -> Row {
-        Row::new(self.1, [self.0], Expect::Gap(code))
-    }
 }
 
 fn rotation() -> Vec<Row> {
@@ -155,7 +127,6 @@ fn rotation() -> Vec<Row> {
         }
     }
     rows.push(Row::new("404: it has none", [always(rule(refusal(404, "KeyNotFound", "")))], Expect::Complete));
-    rows.push(Row::new("503 with nothing in it, once", [rule(status(503, &[], Some("")))], Expect::Again));
     rows
 }
 

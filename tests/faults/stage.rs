@@ -47,8 +47,10 @@ pub(super) struct Row {
     pub(super) expect: Expect,
     /// The vault's objects, as the seed names them.
     pub(super) objects: &'static str,
-    /// The progress that the run is watched with.
+    /// What happens meanwhile, once the first object is done.
     pub(super) watch: Option<Watch>,
+    /// Whether it is one of the [`plagues`], which the document shows once for all.
+    pub(super) common: bool,
 }
 
 /// Something that happens to Azure while a run goes on.
@@ -97,7 +99,12 @@ pub(super) const FEW: &str = r#"
 
 impl Row {
     pub(super) fn new(what: impl Into<String>, rules: impl IntoIterator<Item = Rule>, expect: Expect) -> Row {
-        Row { what: what.into(), rules: rules.into_iter().collect(), expect, objects: FEW, watch: None }
+        Row { what: what.into(), rules: rules.into_iter().collect(), expect, objects: FEW, watch: None, common: false }
+    }
+
+    /// A row that one of the [`plagues`] makes.
+    pub(super) fn common(what: impl Into<String>, rules: impl IntoIterator<Item = Rule>, expect: Expect) -> Row {
+        Row { common: true, ..Row::new(what, rules, expect) }
     }
 
     pub(super) fn objects(mut self, objects: &'static str) -> Row {
@@ -240,6 +247,8 @@ static RECIPIENTS: LazyLock<Arc<Recipients>> =
 pub(super) struct Stage {
     azure: Arc<Emulator>,
     ambient: Ambient,
+    /// For whatever meets no fault.
+    calm: Connection,
 }
 
 impl Stage {
@@ -261,23 +270,13 @@ impl Stage {
         // What a run sees is older than the second in which it looks.
         azure.advance(Duration::from_secs(10));
         let ambient = Ambient::new(Arc::new(Follow(azure.clone())), Arc::new(SeededRandom::new(5)));
-        Stage { azure, ambient }
+        let calm = connect(&azure, &ambient);
+        Stage { azure, ambient, calm }
     }
 
     /// A connection such as a run of the program has: new, without tokens.
     fn connection(&self) -> Connection {
-        let ready = self.azure.ready();
-        let network = Network {
-            proxy: Some(Url::parse(&ready.proxy).unwrap()),
-            ca_file: Some(ready.ca_file.clone()),
-            silence: Some(SILENCE),
-        };
-        let credential = CredentialConfig::ClientSecret {
-            tenant_id: ready.tenant_id.clone(),
-            client_id: ready.client_id.clone(),
-            secret: Zeroizing::new(ready.client_secret.clone()),
-        };
-        Connection::new(&network, Cloud::Public, &credential, self.ambient.clone()).unwrap()
+        connect(&self.azure, &self.ambient)
     }
 
     /// Puts rules in force, with what the placeholders stand for.
@@ -302,14 +301,14 @@ impl Stage {
             stage.azure.clear_faults();
         }
         assert!(failed.is_empty(), "{} of {} rows: {failed:#?}", failed.len(), rows.len());
-        println!("{} rows were tried", rows.len());
+        eprintln!("{} rows were tried", rows.len());
     }
 
     async fn row(&self, n: usize, row: &Row, stored: bool) {
         let house = House::new(self, n, stored).await;
         self.strike(&row.rules, n, "NAME");
         let seen = self.azure.requests().len();
-        let outcome = house.snapshot(self, row.watch).await;
+        let outcome = house.snapshot(self, &self.connection(), row.watch).await;
         let struck = self.azure.requests().split_off(seen).iter().any(|request| request.fault.is_some());
         self.azure.clear_faults();
         let what = format!("{}: expected {:?}, found {outcome:#?}", row.what, row.expect);
@@ -325,7 +324,8 @@ impl Stage {
         house.verify(self, &what).await;
         // The clock must leave the second behind in which a file was stored without anybody knowing.
         self.azure.advance(Duration::from_secs(2));
-        let next = house.snapshot(self, None).await.unwrap_or_else(|error| panic!("afterwards: {error}; {what}"));
+        let next =
+            house.snapshot(self, &self.calm, None).await.unwrap_or_else(|error| panic!("afterwards: {error}; {what}"));
         assert_eq!((next.status, next.gaps.len()), (Outcome::Complete, 0), "afterwards: {next:#?}; {what}");
         assert_eq!(next.objects.seen, seen_of(row.objects), "afterwards: {next:#?}; {what}");
         house.verify(self, &what).await;
@@ -338,7 +338,7 @@ impl Stage {
         for (n, row) in rows.iter().enumerate() {
             stage.strike(&row.rules, 0, &format!("f-{n:04}"));
         }
-        let report = house.snapshot(&stage, None).await.unwrap();
+        let report = house.snapshot(&stage, &stage.connection(), None).await.unwrap();
         let struck = stage.azure.requests();
         stage.azure.clear_faults();
         let (mut gaps, mut failed) = (0, Vec::new());
@@ -363,11 +363,26 @@ impl Stage {
         assert_eq!((seen, captured, reused, counted), (rows.len() as u64, seen - gaps, 0, gaps));
         assert_eq!(report.gaps.len() as u64, gaps, "{report:#?}");
         house.verify(&stage, "together").await;
-        let next = house.snapshot(&stage, None).await.unwrap();
+        let next = house.snapshot(&stage, &stage.calm, None).await.unwrap();
         assert_eq!((next.status, next.objects.captured, next.objects.reused), (Outcome::Complete, gaps, seen - gaps));
         house.verify(&stage, "afterwards").await;
-        println!("{} rows were tried", rows.len());
+        eprintln!("{} rows were tried", rows.len());
     }
+}
+
+fn connect(azure: &Emulator, ambient: &Ambient) -> Connection {
+    let ready = azure.ready();
+    let network = Network {
+        proxy: Some(Url::parse(&ready.proxy).unwrap()),
+        ca_file: Some(ready.ca_file.clone()),
+        silence: Some(SILENCE),
+    };
+    let credential = CredentialConfig::ClientSecret {
+        tenant_id: ready.tenant_id.clone(),
+        client_id: ready.client_id.clone(),
+        secret: Zeroizing::new(ready.client_secret.clone()),
+    };
+    Connection::new(&network, Cloud::Public, &credential, ambient.clone()).unwrap()
 }
 
 fn host(n: usize) -> String {
@@ -430,7 +445,7 @@ impl House {
                 "/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-v{n:03}/providers/Microsoft.KeyVault/vaults/v{n:03}"
             ),
         };
-        let container = house.open(&stage.connection());
+        let container = house.open(&stage.calm);
         let (archive, _) = init::create_archive(house.of(&container), Demand::Required, &stage.ambient).await.unwrap();
         house.signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
         house.verifiers = vec![house.signer.verifier()];
@@ -453,10 +468,9 @@ impl House {
         }
     }
 
-    /// One run, with a connection of its own.
-    async fn snapshot(&self, stage: &Stage, watch: Option<Watch>) -> Result<Report, Error> {
-        let connection = stage.connection();
-        let container = self.open(&connection);
+    /// One run.
+    async fn snapshot(&self, stage: &Stage, connection: &Connection, watch: Option<Watch>) -> Result<Report, Error> {
+        let container = self.open(connection);
         let store = self.of(&container);
         let facts = connection.arm()?.knowing(&self.arm_id);
         let watched = Watched(&stage.azure, std::sync::Mutex::new(watch));
@@ -484,7 +498,7 @@ impl House {
 
     /// Whether there is a log entry.
     async fn committed(&self, stage: &Stage) -> bool {
-        let container = self.open(&stage.connection());
+        let container = self.open(&stage.calm);
         let reader = Reader::open(self.of(&container), &self.verifiers).await.unwrap();
         reader.head(&self.vault).await.unwrap().is_some()
     }
@@ -498,7 +512,7 @@ impl House {
             protection_min: TimeDelta::days(90),
             now: stage.ambient.now(),
         };
-        let container = self.open(&stage.connection());
+        let container = self.open(&stage.calm);
         let findings = verify(self.of(&container), &standard).await.unwrap().findings;
         let harmless = |code| matches!(code, Code::NoSnapshot | Code::CoverageGap);
         assert!(findings.iter().all(|f| f.severity == Severity::Note || harmless(f.code)), "{what}: {findings:#?}");
