@@ -98,6 +98,7 @@ impl Assembly {
         let network = Network {
             proxy: self.settings.network.proxy.as_ref().map(|proxy| url(proxy.as_str())).transpose()?,
             ca_file: self.settings.network.ca_file.clone(),
+            ..Network::default()
         };
         let connection =
             Connection::new(&network, cloud(&self.settings)?, &sign_in(credential)?, self.ambient.clone())?;

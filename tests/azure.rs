@@ -71,7 +71,11 @@ impl Stage {
 
     fn connect(emulator: &Emulator, client_id: String, secret: String) -> Connection {
         let ready = emulator.ready();
-        let network = Network { proxy: Some(Url::parse(&ready.proxy).unwrap()), ca_file: Some(ready.ca_file.clone()) };
+        let network = Network {
+            proxy: Some(Url::parse(&ready.proxy).unwrap()),
+            ca_file: Some(ready.ca_file.clone()),
+            ..Network::default()
+        };
         let credential = CredentialConfig::ClientSecret {
             tenant_id: ready.tenant_id.clone(),
             client_id,

@@ -43,7 +43,11 @@ fn emulator() -> Emulator {
 
 fn container(emulator: &Emulator, name: &str) -> Container {
     let ready = emulator.ready();
-    let network = Network { proxy: Some(Url::parse(&ready.proxy).unwrap()), ca_file: Some(ready.ca_file.clone()) };
+    let network = Network {
+        proxy: Some(Url::parse(&ready.proxy).unwrap()),
+        ca_file: Some(ready.ca_file.clone()),
+        ..Network::default()
+    };
     let credential = CredentialConfig::ClientSecret {
         tenant_id: ready.tenant_id.clone(),
         client_id: ready.client_id.clone(),
@@ -173,7 +177,7 @@ async fn an_outside_container_conforms() {
     let ready: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let text = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("{name} is missing")).to_owned();
     let proxy = ready["proxy"].as_str().map(|proxy| Url::parse(proxy).unwrap());
-    let network = Network { proxy, ca_file: ready["ca_file"].as_str().map(PathBuf::from) };
+    let network = Network { proxy, ca_file: ready["ca_file"].as_str().map(PathBuf::from), ..Network::default() };
     let credential = CredentialConfig::ClientSecret {
         tenant_id: text("tenant_id"),
         client_id: text("client_id"),

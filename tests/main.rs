@@ -10,6 +10,7 @@ mod containers;
 mod crash;
 mod documents;
 mod emulator;
+mod faults;
 mod pace;
 mod policies;
 mod recordings;

@@ -62,7 +62,11 @@ impl Stage {
         let emulator = Arc::new(Emulator::start(Seed::parse(SEED).unwrap(), Options::default()).unwrap());
         emulator.set_limits(limits);
         let ready = emulator.ready();
-        let network = Network { proxy: Some(Url::parse(&ready.proxy).unwrap()), ca_file: Some(ready.ca_file.clone()) };
+        let network = Network {
+            proxy: Some(Url::parse(&ready.proxy).unwrap()),
+            ca_file: Some(ready.ca_file.clone()),
+            silence: None,
+        };
         let credential = CredentialConfig::ClientSecret {
             tenant_id: ready.tenant_id.clone(),
             client_id: ready.client_id.clone(),

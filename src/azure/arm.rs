@@ -17,10 +17,10 @@ use url::Url;
 use super::bodies;
 use super::classify::management_error;
 use super::failure::Failure;
-use super::retry::{Caller, Repeat};
+use super::retry::Caller;
 use super::trail::Trail;
 use crate::model::{Geography, Mode, geography_of};
-use crate::vault::{Condition, Error};
+use crate::vault::{Condition, Error, Load};
 
 const SUBSCRIPTIONS_API: &str = "2022-12-01";
 const STORAGE_API: &str = "2023-05-01";
@@ -88,8 +88,8 @@ impl Arm {
         };
         let host = self.endpoint.host_str().unwrap_or_default();
         let told = |failure: &Failure| management_error(failure, host, doing, action);
-        let answer = self.caller.call(Repeat::Freely, operation).await.map_err(|failure| told(&failure))?;
-        bodies::object(&answer.body).map_err(|why| told(&Failure::malformed(why)))
+        let read = self.caller.read(Load::Transaction, operation, |answer| bodies::object(&answer.body)).await;
+        Ok(read.map_err(|failure| told(&failure))?.0)
     }
 
     /// Gets one resource, to look at.

@@ -30,6 +30,7 @@ use super::trail::Trail;
 use super::wire::Answer;
 use crate::model::{Mode, StorePath};
 use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Worm};
+use crate::vault::Load;
 
 /// The most that one Put Blob takes: 5,000 MiB. Never more in several blocks, which needs a permission to overwrite.
 const PUT_LIMIT: u64 = 5_000 << 20;
@@ -117,9 +118,8 @@ impl Container {
                 pages.next().await.map_or(Ok(()), |page| page.map(drop))
             }
         };
-        let answer = self.caller.call(Repeat::Freely, operation).await;
-        let answer = answer.map_err(|failure| self.error(&failure, &Aim::List))?;
-        blob_page(&answer.body).map_err(|why| self.malformed(why, &Aim::List))
+        let read = self.caller.read(Load::Transaction, operation, |answer| blob_page(&answer.body)).await;
+        Ok(read.map_err(|failure| self.error(&failure, &Aim::List))?.0)
     }
 
     /// Sends the one Put Blob, again only while nothing can have happened.

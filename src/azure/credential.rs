@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientMethodOptions, ClientOptions};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{AsyncRawResponse, ClientMethodOptions, ClientOptions, Context, Request};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
@@ -77,10 +78,12 @@ impl CredentialConfig {
     }
 
     /// The SDK's credential, sending through the pipeline of `client_options`.
-    pub(super) fn credential(&self, client_options: ClientOptions) -> Result<Arc<dyn TokenCredential>> {
-        self.build(client_options).map_err(|error| {
+    pub(super) fn credential(&self, mut client_options: ClientOptions) -> Result<Arc<Tokens>> {
+        client_options.per_call_policies.push(Arc::new(Lifetimes));
+        let first = self.build(client_options.clone()).map_err(|error| {
             Error::usage(format!("the {} credential cannot be used: {}", self.name(), one_line(&error.to_string())))
-        })
+        })?;
+        Ok(Arc::new(Tokens { config: self.clone(), client_options, current: RwLock::new((0, first)) }))
     }
 
     fn build(&self, client_options: ClientOptions) -> azure_core::Result<Arc<dyn TokenCredential>> {
@@ -121,6 +124,76 @@ impl CredentialConfig {
 impl fmt::Debug for CredentialConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CredentialConfig({})", self.name())
+    }
+}
+
+/// The SDK's credential, made anew when a service does not take its token. The SDK keeps a token for as long as this
+/// machine's clock says that it holds; one that was revoked, or has expired by the service's clock, it would show again
+/// and again.
+pub(super) struct Tokens {
+    config: CredentialConfig,
+    client_options: ClientOptions,
+    current: RwLock<(u64, Arc<dyn TokenCredential>)>,
+}
+
+impl Tokens {
+    /// How often the credential was made anew.
+    pub(super) fn generation(&self) -> u64 {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Forgets the tokens of a generation. Of many who meet the same refusal, the first does it for all.
+    pub(super) fn renew(&self, generation: u64) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.0 == generation
+            && let Ok(fresh) = self.config.build(self.client_options.clone())
+        {
+            *current = (generation + 1, fresh);
+        }
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Tokens {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).1.clone();
+        current.get_token(scopes, options).await
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({:?})", self.config)
+    }
+}
+
+/// The policy that refuses a token of absurd lifetime: the SDK adds it to the time, and panics where there is no such
+/// time.
+#[derive(Debug)]
+struct Lifetimes;
+
+/// No token holds for longer, in seconds: ten years.
+const LIFETIME_MAX: i64 = 10 * 366 * 86_400;
+
+#[async_trait]
+impl Policy for Lifetimes {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let Some((next, rest)) = next.split_first() else {
+            return Err(azure_core::Error::with_message(ErrorKind::Other, "no transport"));
+        };
+        let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
+        let body = body.collect().await?;
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let seconds = told.get("expires_in").and_then(serde_json::Value::as_i64).unwrap_or_default();
+        if !(0..=LIFETIME_MAX).contains(&seconds) {
+            let text = "the token's lifetime makes no sense";
+            return Err(azure_core::Error::with_message(ErrorKind::DataConversion, text));
+        }
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) struct Fake {
     early: Mutex<VecDeque<Step>>,
     login: Mutex<VecDeque<Step>>,
     log: Mutex<Vec<Sent>>,
+    tokens: Mutex<usize>,
 }
 
 impl Fake {
@@ -96,9 +97,15 @@ impl Fake {
         self.login.lock().unwrap().extend(steps);
     }
 
+    /// How often a token was asked for.
+    pub(super) fn tokens(&self) -> usize {
+        *self.tokens.lock().unwrap()
+    }
+
     fn next(&self, request: &Request) -> Step {
         let url = request.url();
         if url.host_str() == Some("login.microsoftonline.com") {
+            *self.tokens.lock().unwrap() += 1;
             let token = format!(r#"{{"token_type":"Bearer","expires_in":86400,"access_token":"{CANARY}-token"}}"#);
             return self.login.lock().unwrap().pop_front().unwrap_or_else(|| answer(200, token));
         }

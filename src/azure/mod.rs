@@ -37,6 +37,7 @@ pub use arm::Arm;
 pub use cloud::{Cloud, CustomCloud};
 pub use container::Container;
 pub use credential::CredentialConfig;
+use credential::Tokens;
 pub use transport::Network;
 pub use vault::Vault;
 
@@ -55,7 +56,7 @@ pub const API_VERSION: &str = "2025-07-01";
 pub struct Connection {
     client: Arc<dyn HttpClient>,
     cloud: Cloud,
-    credential: Arc<dyn TokenCredential>,
+    credential: Arc<Tokens>,
     credential_name: &'static str,
     ambient: Ambient,
     api_version: String,
@@ -93,7 +94,7 @@ impl Connection {
         let (caller, options) = self.door();
         let unusable = |why: String| Error::usage(format!("the vault address {uri} cannot be used: {why}"));
         let origin = Url::parse(uri.as_str()).map_err(|error| unusable(error.to_string()))?;
-        let objects = objects::Objects::new(uri, &self.credential, &self.api_version, &options)
+        let objects = objects::Objects::new(uri, &self.credential(), &self.api_version, &options)
             .map_err(|error| unusable(one_line(&error.to_string())))?;
         Ok(Vault::new(uri.clone(), origin, objects, caller, self.api_version.clone()))
     }
@@ -119,7 +120,7 @@ impl Connection {
         let (caller, mut client_options) = self.door();
         client_options.per_call_policies.push(Arc::new(container::ContentMd5));
         let options = BlobContainerClientOptions { client_options, ..BlobContainerClientOptions::default() };
-        let client = BlobContainerClient::new(address.clone(), Some(self.credential.clone()), Some(options))
+        let client = BlobContainerClient::new(address.clone(), Some(self.credential()), Some(options))
             .map_err(|error| Error::usage(format!("container {address}: {}", one_line(&error.to_string()))))?;
         Ok(Container::new(address, client, caller, arm))
     }
@@ -129,7 +130,7 @@ impl Connection {
         let (caller, options) = self.door();
         let endpoint = Url::parse(self.cloud.management())
             .map_err(|error| Error::usage(format!("the management address cannot be used: {error}")))?;
-        Ok(Arm::new(endpoint, self.cloud.management_scope(), self.credential.clone(), options, caller))
+        Ok(Arm::new(endpoint, self.cloud.management_scope(), self.credential(), options, caller))
     }
 
     /// Gets a token for `scope` (see [`Cloud::vault_scope`]) and drops it, to see whether the credential works.
@@ -148,11 +149,18 @@ impl Connection {
         Err(Error::new(kind, text).hint("check the credential's tenant, client id and secret, or sign in again"))
     }
 
+    fn credential(&self) -> Arc<dyn TokenCredential> {
+        self.credential.clone()
+    }
+
     /// What a new door needs: its caller, and options whose pipelines report to it.
     fn door(&self) -> (Caller, ClientOptions) {
         let meter = Arc::new(Meter::default());
         let witness = Witness::new(Side::Service, self.ambient.clone(), meter.clone());
-        (Caller::new(self.ambient.clone(), meter), options(&self.client, &self.cloud, witness))
+        (
+            Caller::new(self.ambient.clone(), meter, Some(self.credential.clone())),
+            options(&self.client, &self.cloud, witness),
+        )
     }
 }
 

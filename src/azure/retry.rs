@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use azure_core::http::Context;
 
+use super::credential::Tokens;
 use super::failure::{Cause, Failure, Unreached, settle};
 use super::wire::{Answer, Meter, Trial};
 use crate::ambient::Ambient;
@@ -14,7 +15,7 @@ use crate::vault::{Gate, Heard, Load, Outcome};
 
 /// Tries in all. With the waits below: about a minute and a half.
 const TRIES: u32 = 8;
-/// Tries where only a typing mistake or a moment's outage of a name server is likely.
+/// Tries where only a typing mistake, a moment's outage of a name server, or nonsense of a server in between is likely.
 const FEW_TRIES: u32 = 3;
 /// The longest that an operation goes on.
 const TOTAL: Duration = Duration::from_secs(180);
@@ -36,12 +37,13 @@ pub(super) struct Caller {
     ambient: Ambient,
     meter: Arc<Meter>,
     gate: Option<Arc<dyn Gate>>,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Caller {
-    /// A caller for a door whose requests are counted by `meter`.
-    pub(super) fn new(ambient: Ambient, meter: Arc<Meter>) -> Self {
-        Caller { ambient, meter, gate: None }
+    /// A caller for a door whose requests are counted by `meter` and carry one of `tokens`.
+    pub(super) fn new(ambient: Ambient, meter: Arc<Meter>, tokens: Option<Arc<Tokens>>) -> Self {
+        Caller { ambient, meter, gate: None, tokens }
     }
 
     /// Passes `gate` before each try.
@@ -76,9 +78,10 @@ impl Caller {
     {
         // Time for tries and the waits between them. Time at the gate is not the operation's own.
         let mut spent = Duration::ZERO;
-        let (mut tries, mut unclear) = (0, false);
+        let (mut tries, mut unclear, mut renewed) = (0, false, false);
         loop {
             tries += 1;
+            let generation = self.tokens.as_ref().map(|tokens| tokens.generation());
             let (result, took) = self.once(load, &operation).await;
             let mut failure = match result {
                 Ok(answer) => return Ok(answer),
@@ -88,6 +91,14 @@ impl Caller {
             failure.unclear = unclear;
             if unclear && repeat == Repeat::UntilUnclear {
                 return Err(failure);
+            }
+            // The service does not take the token: perhaps it takes a new one.
+            if let (Some(tokens), Some(generation), false) = (&self.tokens, generation, renewed)
+                && failure.refusal().is_some_and(|refusal| refusal.status == 401)
+            {
+                tokens.renew(generation);
+                renewed = true;
+                continue;
             }
             let Some(wait) = self.wait(tries, &failure.cause) else { return Err(failure) };
             spent += took + wait;
@@ -119,6 +130,30 @@ impl Caller {
             gate.heard(pass, &Heard { requests, outcome: outcome(&result, answered) });
         }
         (result, (self.ambient.now() - started).to_std().unwrap_or_default())
+    }
+
+    /// Calls `operation`, which may be repeated freely, until its answer can be read. What cannot be read may be the
+    /// page of some server in between, or the half of an answer: gone when asked again.
+    pub(super) async fn read<F, T, R>(
+        &self,
+        load: Load<'_>,
+        operation: F,
+        parse: impl Fn(&Answer) -> Result<R, String> + Send,
+    ) -> Result<(R, Answer), Failure>
+    where
+        F: Fn(Context<'static>) -> T + Send + Sync,
+        T: Future<Output = azure_core::Result<()>> + Send,
+    {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let answer = self.call_for(load, Repeat::Freely, &operation).await?;
+            match parse(&answer) {
+                Ok(read) => return Ok((read, answer)),
+                Err(why) if tries == FEW_TRIES => return Err(Failure::malformed(why)),
+                Err(_) => self.pause(tries).await,
+            }
+        }
     }
 
     /// Waits as before the try after `tries`.
@@ -178,7 +213,7 @@ mod tests {
         let start = DateTime::from_timestamp(1_763_700_000, 0).unwrap();
         let clock = Arc::new(ManualClock::new(start));
         let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(1)));
-        (Caller::new(ambient, Arc::default()), clock, start)
+        (Caller::new(ambient, Arc::default(), None), clock, start)
     }
 
     fn throttled(seconds: Option<u64>) -> Cause {

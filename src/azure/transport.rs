@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 pub(super) const ANSWER_LIMIT: u64 = 64 << 20;
 
 const CONNECT: Duration = Duration::from_secs(20);
-/// The longest silence while an answer is read.
+/// The longest silence while an answer is read, unless told otherwise.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The longest that one request may take, body and answer included.
 const REQUEST: Duration = Duration::from_secs(600);
@@ -35,6 +35,8 @@ pub struct Network {
     pub proxy: Option<Url>,
     /// A file of certificate authorities in PEM, trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The longest silence while an answer is waited for or read. Without one, a minute.
+    pub silence: Option<Duration>,
 }
 
 impl Network {
@@ -42,7 +44,7 @@ impl Network {
     pub(super) fn client(&self) -> Result<Arc<dyn HttpClient>> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .read_timeout(self.silence.unwrap_or(SILENCE))
             .timeout(REQUEST)
             // A redirect would carry a token to wherever it points.
             .redirect(reqwest::redirect::Policy::none())
@@ -145,7 +147,7 @@ mod tests {
     fn a_ca_file_that_is_missing_or_no_pem_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
-        let network = Network { proxy: None, ca_file: Some(file.clone()) };
+        let network = Network { ca_file: Some(file.clone()), ..Network::default() };
         assert!(network.client().unwrap_err().message().contains("ca.pem"));
         std::fs::write(&file, "no certificate").unwrap();
         let error = network.client().unwrap_err();
@@ -165,7 +167,7 @@ mod tests {
                 let _ = stream.write_all(reply.as_bytes()).await;
             }
         });
-        Network { proxy: Some(url), ca_file: None }
+        Network { proxy: Some(url), ..Network::default() }
     }
 
     async fn failure(network: &Network) -> Cause {
@@ -185,7 +187,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         drop(listener);
-        let down = failure(&Network { proxy: Some(url), ca_file: None }).await;
+        let down = failure(&Network { proxy: Some(url), ..Network::default() }).await;
         let Cause::Unreached(Unreached::Connection, why) = down else { panic!("{down:?}") };
         assert!(why.to_lowercase().contains("refused") && !why.contains("vault.azure.net/keys"), "{why}");
     }
@@ -210,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_proxy_password_is_not_in_an_error() {
-        let network = Network { proxy: Some(Url::parse("ftp://user:hunter2@proxy.example").unwrap()), ca_file: None };
+        let network =
+            Network { proxy: Some(Url::parse("ftp://user:hunter2@proxy.example").unwrap()), ..Network::default() };
         if let Err(error) = network.client() {
             assert!(!error.message().contains("hunter2"), "{error}");
         }

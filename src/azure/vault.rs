@@ -61,11 +61,6 @@ impl Vault {
         }
     }
 
-    fn object(&self, answer: &wire::Answer, asked: &Asked<'_>) -> Result<Answer, Error> {
-        let body = bodies::object(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), asked))?;
-        Ok(Answer { body, exchange: self.exchange(answer) })
-    }
-
     fn asked_for<'a>(&'a self, what: &'a Listing) -> Asked<'a> {
         match what {
             Listing::Live(kind) => self.asked(Deed::List, *kind, None),
@@ -81,6 +76,7 @@ impl Vault {
         let link = match &walk.next {
             Next::First => None,
             Next::Link(link) => Some(link.clone()),
+            Next::Nowhere(why) => return Err(vault_error(&Failure::malformed(why.clone()), &asked)),
             Next::End => return Ok(None),
         };
         let first = link.is_none();
@@ -89,8 +85,8 @@ impl Vault {
             Listing::Live(_) | Listing::Deleted(_) | Listing::Issuers => Load::List,
             Listing::Versions(object) => Load::of(object),
         };
-        let answer = match self.caller.call_for(load, Repeat::Freely, operation).await {
-            Ok(answer) => answer,
+        let (page, answer) = match self.caller.read(load, operation, |answer| bodies::list_page(&answer.body)).await {
+            Ok(read) => read,
             Err(failure) => {
                 let error = vault_error(&failure, &asked);
                 // An object that does not exist has no versions; one that vanishes half-way is another matter.
@@ -98,10 +94,10 @@ impl Vault {
                 return if none && error.condition == Condition::NotFound { Ok(None) } else { Err(error) };
             }
         };
-        let malformed = |why: String| vault_error(&Failure::malformed(why), &asked);
-        let page = bodies::list_page(&answer.body).map_err(malformed)?;
-        walk.next = match page.next {
-            Some(link) => Next::Link(walk.trail.follow(&link).map_err(malformed)?),
+        walk.next = match page.next.map(|link| walk.trail.follow(&link)) {
+            Some(Ok(link)) => Next::Link(link),
+            // What this page holds is good all the same.
+            Some(Err(why)) => Next::Nowhere(why),
             None => Next::End,
         };
         if let (Listing::Live(Kind::Key), Some(gate)) = (what, self.caller.gate()) {
@@ -121,6 +117,7 @@ struct Walk {
 enum Next {
     First,
     Link(Url),
+    Nowhere(String),
     End,
 }
 
@@ -165,20 +162,19 @@ impl Read for Vault {
             Item::Deleted(object) => Load::of(object),
         };
         let operation = |context| self.objects.get(&what, context);
-        let answer = self.caller.call_for(load, Repeat::Freely, operation).await;
-        let answer = self.object(&answer.map_err(|failure| vault_error(&failure, &asked))?, &asked)?;
+        let read = self.caller.read(load, operation, |answer| bodies::object(&answer.body)).await;
+        let (body, answer) = read.map_err(|failure| vault_error(&failure, &asked))?;
         if let (Item::Key(..), Some(gate)) = (&what, self.caller.gate()) {
-            gate.learn(std::slice::from_ref(&answer.body));
+            gate.learn(std::slice::from_ref(&body));
         }
-        Ok(answer)
+        Ok(Answer { body, exchange: self.exchange(&answer) })
     }
 
     async fn backup(&self, object: &Object) -> Result<Backup, Error> {
         let asked = self.asked(Deed::BackUp, object.kind, Some(object.name.as_str()));
         let operation = |context| self.objects.back_up(object, context);
-        let answer = self.caller.call_for(Load::of(object), Repeat::Freely, operation).await;
-        let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
-        let blob = bodies::backup(&answer.body).map_err(|why| vault_error(&Failure::malformed(why), &asked))?;
+        let read = self.caller.read(Load::of(object), operation, |answer| bodies::backup(&answer.body)).await;
+        let (blob, answer) = read.map_err(|failure| vault_error(&failure, &asked))?;
         Ok(Backup { blob, exchange: self.exchange(&answer) })
     }
 
@@ -354,18 +350,48 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_is_told_as_such() {
-        for (step, words) in [
-            (answer(200, "<html>sign in</html>"), "HTML"),
-            (answer(200, r#"{"value":[{"kid":"#), "ends too early"),
-            (answer(200, r#"{"value":[1]}"#), "item 0"),
-            (answer(400, "<!DOCTYPE html><title>Runtime Error</title>"), "HTTP 400"),
-            (with(302, &[("location", "https://evil.example/")], ""), "HTTP 302"),
+        for (step, words, asked) in [
+            (answer(200, "<html>sign in</html>"), "HTML", 3),
+            (answer(200, r#"{"value":[{"kid":"#), "ends too early", 3),
+            (answer(400, "<!DOCTYPE html><title>Runtime Error</title>"), "HTTP 400", 1),
+            (with(302, &[("location", "https://evil.example/")], ""), "HTTP 302", 1),
         ] {
-            let stage = Stage::new([step]);
+            let stage = Stage::new(vec![step; asked]);
             let error = pages(&vault(&stage), Listing::Deleted(Kind::Key)).await.unwrap_err();
             assert_eq!(error.condition, Condition::Malformed, "{error}");
             assert!(error.message.contains(words), "{error}");
+            assert!(stage.done(), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn nonsense_that_passes_is_asked_again() {
+        let whole = page(r#"{"kid":"a"}"#, "null");
+        let stage = Stage::new([answer(200, "<html>"), answer(200, ""), whole]);
+        let pages = pages(&vault(&stage), Listing::Live(Kind::Key)).await.unwrap();
+        assert_eq!((pages[0].items.len(), stage.slept() >= 1), (1, true));
+    }
+
+    #[tokio::test]
+    async fn a_page_whose_link_leads_astray_is_handed_on_before_the_list_fails() {
+        let stage = Stage::new([page("1,null", "https://evil.example/")]);
+        let vault = vault(&stage);
+        let mut list = vault.list(Listing::Live(Kind::Key));
+        assert_eq!(list.next().await.unwrap().unwrap().items.len(), 2, "whatever the items are");
+        assert_eq!(list.next().await.unwrap().unwrap_err().condition, Condition::Malformed);
+        assert!(list.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn trap_a_token_that_is_refused_is_not_shown_again() {
+        let refused = || with(401, &[("www-authenticate", super::super::fake::CHALLENGE)], "{}");
+        // The client shows a refused token twice: at first, and after the challenge.
+        let stage = Stage::new([refused(), refused(), answer(200, BUNDLE)]);
+        vault(&stage).get(Item::Deleted(tde())).await.unwrap();
+        assert_eq!((stage.fake.tokens(), stage.slept()), (2, 0));
+        let stage = Stage::new(vec![refused(); 5]);
+        let error = vault(&stage).get(Item::Deleted(tde())).await.unwrap_err();
+        assert_eq!((error.condition, stage.fake.tokens()), (Condition::Denied, 2), "once is enough");
     }
 
     #[tokio::test]

@@ -13,8 +13,12 @@ use crate::format::capture::{self, BackupFacts, Capture, Metadata, ServiceFacts}
 use crate::format::fingerprint::fingerprint;
 use crate::format::jwk::thumbprint;
 use crate::format::manifest::Gap;
-use crate::model::{Attributes, Digest, Kind, Object, object_of_id};
+use crate::model::{Attributes, Digest, Kind, Object, VaultUri, object_in};
 use crate::vault::{self, Condition, Item, Listing};
+
+/// How far a vault's clock may be from ours. A date beyond that says nothing of when a backup was taken, nor what has
+/// changed since.
+const SKEW_MAX: TimeDelta = TimeDelta::days(1);
 
 /// Attempts at an object that keeps changing under our hands.
 const ATTEMPTS: u32 = 4;
@@ -57,7 +61,8 @@ pub async fn fetch(
             Ok(backup) => backup,
             Err(error) => return Err(no_backup(vault, object, &error).await),
         };
-        match describe_backup(vault, object, listed, tool, backup).await.map_err(|error| gap_of(object, &error))? {
+        let now = ambient.now();
+        match describe_backup(vault, object, listed, tool, backup, now).await.map_err(|error| gap_of(object, &error))? {
             Some(fetched) => return Ok(fetched),
             // The service's times have whole seconds: one that began this second is only clear of us in the next.
             None if attempt < ATTEMPTS => ambient.sleep(Duration::from_millis(1100)).await,
@@ -97,11 +102,16 @@ async fn describe_backup(
     listed: &RawValue,
     tool: &str,
     backup: vault::Backup,
+    now: DateTime<Utc>,
 ) -> Result<Option<Fetched>, vault::Error> {
     let Some((began, captured_at)) = times(&backup.exchange) else {
         let message = "the answer to the backup has no date, and without it nobody can tell what changed meanwhile";
         return Err(vault::Error::new(Condition::Malformed, message));
     };
+    if (captured_at - now).abs() > SKEW_MAX {
+        let message = format!("the answer to the backup is dated {captured_at}, and this machine's clock shows {now}");
+        return Err(vault::Error::new(Condition::Malformed, message).hint("set this machine's clock"));
+    }
     let versions = read_versions(vault, object).await?;
     if versions.iter().any(|version| version.changed_since(began)) {
         return Ok(None);
@@ -168,7 +178,8 @@ async fn read_versions(vault: &dyn vault::Read, object: &Object) -> Result<Vec<V
     while let Some(page) = pages.next().await {
         for raw in page?.items {
             let item: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-            let id = item.get("kid").or_else(|| item.get("id")).and_then(Value::as_str).and_then(object_of_id);
+            let id = item.get("kid").or_else(|| item.get("id")).and_then(Value::as_str);
+            let id = id.and_then(|id| object_in(vault.uri(), id));
             let malformed = || {
                 let message = format!("the versions of {object} hold an item that is none of them");
                 vault::Error::new(Condition::Malformed, message)
@@ -214,9 +225,22 @@ async fn read_bundles(
             Kind::Certificate => Item::Certificate(object.name.clone(), id.clone()),
             Kind::Secret => break,
         };
-        bundles.push((id, vault.get(item).await?.body));
+        let body = vault.get(item).await?.body;
+        if !is_of(vault.uri(), object, &version.id, &body) {
+            let message = format!("the answer for version {} of {object} is not that version", version.id);
+            return Err(vault::Error::new(Condition::Malformed, message));
+        }
+        bundles.push((id, body));
     }
     Ok(bundles)
+}
+
+/// Whether a bundle says of itself that it is this version of this object.
+fn is_of(vault: &VaultUri, object: &Object, version: &str, bundle: &RawValue) -> bool {
+    let bundle: Value = serde_json::from_str(bundle.get()).unwrap_or_default();
+    let id = bundle.get("key").and_then(|key| key.get("kid")).or_else(|| bundle.get("id")).and_then(Value::as_str);
+    let named = id.and_then(|id| object_in(vault, id));
+    named.is_some_and(|(named, id)| named == *object && id.as_deref() == Some(version))
 }
 
 /// What is not there, or may not be read, is simply not taken along.
@@ -465,7 +489,12 @@ mod tests {
     async fn a_foreign_item_among_the_versions_is_no_part_of_the_object() {
         let bench = bench("key/k");
         let listed = |id: &str| RawValue::from_string(format!(r#"{{"kid":"{id}"}}"#)).unwrap();
-        for foreign in ["https://v.vault.azure.net/keys/other/1", "https://v.vault.azure.net/keys/k", "nonsense"] {
+        for foreign in [
+            "https://v.vault.azure.net/keys/other/1",
+            "https://v.vault.azure.net/keys/k",
+            "https://w.vault.azure.net/keys/k/1",
+            "nonsense",
+        ] {
             let vault = Foreign(&bench.vault, listed(foreign));
             let object = Object::parse("key/k").unwrap();
             let gap = fetch(&vault, &object, &listed("x"), "tool", &bench.ambient).await.unwrap_err();

@@ -208,11 +208,11 @@ impl Azure {
         lock(&self.faults).list()
     }
 
-    /// The fault that strikes a request.
-    pub(super) fn strike(&self, request: &Request) -> Option<Strike> {
+    /// The fault that strikes a request of `caller`.
+    pub(super) fn strike(&self, request: &Request, caller: Option<&Caller>) -> Option<Strike> {
         // Subscribed first: a clearance right after the match must not be missed.
         let cleared = self.cleared.subscribe();
-        let (id, action) = lock(&self.faults).strike(request)?;
+        let (id, action) = lock(&self.faults).strike(request, caller)?;
         Some(Strike { id, action, cleared })
     }
 

@@ -38,13 +38,16 @@ pub(super) async fn exchange(
     let now = azure.clock.now();
     let caller = azure.tokens.caller(request.header("authorization"), now);
     let n = azure.journal(|journal| journal.begin(entry(&request, query, caller.as_ref(), now)));
-    let mut strike = azure.strike(&request);
+    let mut strike = azure.strike(&request, caller.as_ref());
     if let Some(strike) = &strike {
         azure.journal(|journal| journal.fault(n, strike.id));
     }
     clock::sleep(azure.latency()).await;
     let mut response = answer(&azure, id, caller.as_ref(), &request, strike.as_mut()).await?;
     complete(&azure, id, &request, &mut response);
+    if let Some(Strike { action: Action::Rewrite(rewrite), .. }) = &strike {
+        rewrite.apply(&mut response);
+    }
     azure.journal(|journal| journal.answered(n, response.status.as_u16()));
     let cut = strike.is_some_and(|strike| strike.action == Action::Rewrite(Rewrite::Cut));
     Ok(http::write(response, &method, cut))
@@ -85,7 +88,7 @@ async fn answer(
     }
     // The moment at which it takes effect, after every delay.
     let now = azure.clock.now();
-    let mut response = match azure.throttle(now, request) {
+    let response = match azure.throttle(now, request) {
         Some(refused) => refused,
         // Reading is faster than moving to another thread.
         None if request.method.is_safe() => azure.serve(now, id, caller, request),
@@ -97,8 +100,7 @@ async fn answer(
             Action::Status(status) => return Ok(status.response(&request.host)),
             Action::Reset(_) => return Err(Broken),
             Action::Stall(When::After) => stall(strike).await,
-            Action::Rewrite(rewrite) => rewrite.apply(&mut response),
-            Action::Stall(When::Before) | Action::DelayMs(_) => {}
+            Action::Stall(When::Before) | Action::DelayMs(_) | Action::Rewrite(_) => {}
         }
     }
     Ok(response)

@@ -10,7 +10,10 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::wire::{self, Request, Response};
+use super::wire::{self, Caller, Request, Response};
+
+/// The most spaces before a body.
+const PAD_MAX: usize = 1 << 30;
 
 /// Which requests a fault strikes, and what happens then. What is absent matches everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Rule {
     /// Part of the query, percent-decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// Name of the principal whose token comes with it. Key Vault's clients send their first request without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
     /// How many matching requests pass unharmed first.
     #[serde(default)]
     pub after: u64,
@@ -86,9 +92,9 @@ pub enum When {
     After,
 }
 
-/// How an answer is spoilt. Status and headers stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// How an answer is spoilt. What is not spoilt stays: status, headers, body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Rewrite {
     /// The body becomes a web server's error page.
     Html,
@@ -100,12 +106,31 @@ pub enum Rewrite {
     ContentType,
     /// The body is empty.
     Empty,
+    /// The body becomes this text.
+    Body(String),
+    /// Every occurrence of a text in the body becomes another.
+    Replace {
+        /// The text. Where it does not occur, nothing happens.
+        from: String,
+        /// What stands there instead.
+        to: String,
+    },
+    /// The body begins with so many spaces, which JSON permits.
+    Pad(usize),
+    /// A header gets another value, or none.
+    Header {
+        /// Its name, in lower case.
+        name: String,
+        /// Its value; without one the header is taken out.
+        #[serde(default)]
+        value: Option<String>,
+    },
 }
 
 impl Rule {
     /// Strikes the next request with `action`, whatever it is.
     pub fn new(action: Action) -> Self {
-        Rule { host: None, method: None, path: None, query: None, after: 0, count: 1, action }
+        Rule { host: None, method: None, path: None, query: None, caller: None, after: 0, count: 1, action }
     }
 
     /// Only requests to hosts that fit; `*` stands for any run of characters.
@@ -136,6 +161,13 @@ impl Rule {
         self
     }
 
+    /// Only requests with a token of this principal.
+    #[must_use]
+    pub fn caller(mut self, name: &str) -> Self {
+        self.caller = Some(name.to_owned());
+        self
+    }
+
     /// The first `passed` matching requests pass, the `struck` after them do not.
     #[must_use]
     pub fn window(mut self, passed: u64, struck: u64) -> Self {
@@ -145,18 +177,25 @@ impl Rule {
 
     /// What is wrong with the rule, if anything.
     pub fn problem(&self) -> Option<String> {
-        let Action::Status(status) = &self.action else { return None };
-        if !(200..=599).contains(&status.code) {
-            return Some(format!("status code {} is not between 200 and 599", status.code));
-        }
-        let bad = status.headers.iter().find(|(name, value)| {
+        let headers: Vec<(&String, &str)> = match &self.action {
+            Action::Status(status) if !(200..=599).contains(&status.code) => {
+                return Some(format!("status code {} is not between 200 and 599", status.code));
+            }
+            Action::Status(status) => status.headers.iter().map(|(name, value)| (name, value.as_str())).collect(),
+            Action::Rewrite(Rewrite::Header { name, value }) => vec![(name, value.as_deref().unwrap_or_default())],
+            Action::Rewrite(Rewrite::Pad(spaces)) if *spaces > PAD_MAX => {
+                return Some(format!("{spaces} spaces are more than {PAD_MAX}"));
+            }
+            Action::Rewrite(_) | Action::Reset(_) | Action::Stall(_) | Action::DelayMs(_) => return None,
+        };
+        let bad = headers.into_iter().find(|(name, value)| {
             hyper::header::HeaderName::from_lowercase(name.as_bytes()).is_err()
                 || hyper::header::HeaderValue::from_str(value).is_err()
         });
         bad.map(|(name, _)| format!("{name:?} is no header in lower case, or its value is none"))
     }
 
-    fn matches(&self, request: &Request) -> bool {
+    fn matches(&self, request: &Request, caller: Option<&Caller>) -> bool {
         let fits = |wanted: &Option<String>, fits: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(fits);
         let query = || {
             let pairs: Vec<String> = request.query.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -166,6 +205,7 @@ impl Rule {
             && fits(&self.method, &|method| request.method.as_str().eq_ignore_ascii_case(method))
             && fits(&self.path, &|path| request.path.contains(path))
             && fits(&self.query, &|part| query().contains(part))
+            && fits(&self.caller, &|name| caller.is_some_and(|caller| caller.name == name))
     }
 }
 
@@ -207,9 +247,9 @@ impl Faults {
         self.rules.clone()
     }
 
-    /// What strikes this request: the first rule that is due. Rules behind it do not see the request.
-    pub fn strike(&mut self, request: &Request) -> Option<(u64, Action)> {
-        for counted in self.rules.iter_mut().filter(|counted| counted.rule.matches(request)) {
+    /// What strikes this request of `caller`: the first rule that is due. Rules behind it do not see the request.
+    pub fn strike(&mut self, request: &Request, caller: Option<&Caller>) -> Option<(u64, Action)> {
+        for counted in self.rules.iter_mut().filter(|counted| counted.rule.matches(request, caller)) {
             counted.seen += 1;
             if counted.seen > counted.rule.after && counted.hits < counted.rule.count {
                 counted.hits += 1;
@@ -271,26 +311,37 @@ pub fn service_error(host: &str, status: StatusCode) -> Response {
 }
 
 impl Rewrite {
-    /// Spoils `response`. [`Rewrite::Cut`] is for whoever writes the body to the wire.
-    pub fn apply(self, response: &mut Response) {
-        let content_type = |response: &mut Response, value: &str| {
-            response.headers.retain(|(name, _)| name != "content-type");
-            response.headers.push(("content-type".to_owned(), value.to_owned()));
-        };
+    /// Spoils `response`, which is complete. [`Rewrite::Cut`] is for whoever writes the body to the wire.
+    pub fn apply(&self, response: &mut Response) {
+        fn set(response: &mut Response, name: &str, value: Option<&str>) {
+            response.headers.retain(|(present, _)| present != name);
+            response.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        }
         match self {
             Rewrite::Html => {
-                content_type(response, "text/html; charset=utf-8");
+                set(response, "content-type", Some("text/html; charset=utf-8"));
                 response.body = Bytes::from_static(
                     b"<!DOCTYPE html>\r\n<html><head><title>Runtime Error</title></head><body><h1>Server Error in '/' \
                       Application.</h1></body></html>\r\n",
                 );
             }
             Rewrite::Truncate => response.body = response.body.slice(..response.body.len() / 2),
-            Rewrite::ContentType => content_type(response, "application/octet-stream"),
+            Rewrite::ContentType => set(response, "content-type", Some("application/octet-stream")),
             Rewrite::Empty => response.body = Bytes::new(),
+            Rewrite::Body(text) => response.body = Bytes::from(text.clone()),
+            Rewrite::Replace { from, to } => {
+                let body = String::from_utf8_lossy(&response.body).replace(from, to);
+                response.body = Bytes::from(body);
+            }
+            Rewrite::Pad(spaces) => {
+                let mut body = vec![b' '; *spaces];
+                body.extend_from_slice(&response.body);
+                response.body = Bytes::from(body);
+            }
+            Rewrite::Header { name, value } => return set(response, name, value.as_deref()),
             Rewrite::Cut => return,
         }
-        response.headers.retain(|(name, _)| name != "content-length");
+        set(response, "content-length", None);
     }
 }
 
@@ -327,7 +378,7 @@ mod tests {
         ] {
             let mut faults = Faults::default();
             faults.add(rule.clone());
-            assert_eq!(faults.strike(&request(method, url)).is_some(), struck, "{url}");
+            assert_eq!(faults.strike(&request(method, url), None).is_some(), struck, "{url}");
         }
     }
 
@@ -337,7 +388,7 @@ mod tests {
         let second = faults.add(Rule::new(Action::DelayMs(1)).window(1, 2)) + 1;
         faults.add(Rule::new(Action::Reset(When::Before)).window(0, 1));
         let request = request(Method::GET, "https://a.vault.azure.net/keys");
-        let struck: Vec<Option<u64>> = (0..5).map(|_| faults.strike(&request).map(|(id, _)| id)).collect();
+        let struck: Vec<Option<u64>> = (0..5).map(|_| faults.strike(&request, None).map(|(id, _)| id)).collect();
         assert_eq!(struck, [Some(second), Some(second - 1), Some(second - 1), None, None]);
         let seen: Vec<(u64, u64)> = faults.list().iter().map(|counted| (counted.seen, counted.hits)).collect();
         assert_eq!(seen, [(5, 2), (3, 1)]);
@@ -351,6 +402,8 @@ mod tests {
             (r#"{"action": {"reset": "later"}}"#, "unknown variant `later`"),
             (r#"{"action": {"status": {"code": 503, "then": 1}}}"#, "unknown field `then`"),
             (r#"{"host": "a"}"#, "missing field `action`"),
+            (r#"{"action": {"rewrite": {"replace": {"from": "a"}}}}"#, "missing field `to`"),
+            (r#"{"action": {"rewrite": {"header": {"name": "a", "valeu": "b"}}}}"#, "unknown field `valeu`"),
         ] {
             let error = serde_json::from_str::<Rule>(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -386,5 +439,45 @@ mod tests {
         assert_eq!(response.body.len(), whole / 2);
         assert!(!response.headers.iter().any(|(name, _)| name == "content-length"));
         assert!(serde_json::from_slice::<serde_json::Value>(&response.body).is_err());
+    }
+
+    #[test]
+    fn a_rule_may_wait_for_a_token() {
+        let mut faults = Faults::default();
+        faults.add(Rule::new(Action::DelayMs(1)).caller("default"));
+        let request = request(Method::GET, "https://a.vault.azure.net/keys");
+        let caller = |name: &str| Caller {
+            name: name.into(),
+            client_id: String::new(),
+            object_id: String::new(),
+            audience: String::new(),
+            actions: Vec::new(),
+            scopes: Vec::new(),
+        };
+        assert_eq!(faults.strike(&request, None), None);
+        assert_eq!(faults.strike(&request, Some(&caller("other"))), None);
+        assert!(faults.strike(&request, Some(&caller("default"))).is_some());
+    }
+
+    #[test]
+    fn bodies_and_headers_are_spoilt_as_asked() {
+        let spoilt = |rewrite: &str| {
+            let rewrite: Rewrite = serde_json::from_str(rewrite).unwrap();
+            let mut response = Response::json(StatusCode::OK, &json!({"nextLink": null})).header("date", "today");
+            rewrite.apply(&mut response);
+            let date = response.headers.iter().find(|(name, _)| name == "date").map(|(_, value)| value.clone());
+            (String::from_utf8(response.body.to_vec()).unwrap(), date)
+        };
+        let today = Some("today".to_owned());
+        assert_eq!(spoilt(r#"{"body": "other"}"#), ("other".into(), today.clone()));
+        let replace = r#"{"replace": {"from": "null", "to": "\"x\""}}"#;
+        assert_eq!(spoilt(replace), (r#"{"nextLink":"x"}"#.into(), today.clone()));
+        assert_eq!(spoilt(r#"{"pad": 3}"#), (r#"   {"nextLink":null}"#.into(), today));
+        let body = r#"{"nextLink":null}"#.to_owned();
+        assert_eq!(spoilt(r#"{"header": {"name": "date", "value": "then"}}"#), (body.clone(), Some("then".into())));
+        assert_eq!(spoilt(r#"{"header": {"name": "date"}}"#), (body, None));
+        let header = |name: &str| Rule::new(Action::Rewrite(Rewrite::Header { name: name.into(), value: None }));
+        assert!(header("Date").problem().is_some() && header("date").problem().is_none());
+        assert!(Rule::new(Action::Rewrite(Rewrite::Pad(usize::MAX))).problem().is_some());
     }
 }

@@ -14,7 +14,7 @@ mod vault;
 pub use choice::{SubscriptionId, Tag, VaultChoice};
 pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
-pub use object::{Attributes, Kind, Name, Object, object_of_id, tags_of};
+pub use object::{Attributes, Kind, Name, Object, object_in, object_of_id, tags_of, unix_time};
 pub use path::StorePath;
 pub use place::{Geography, Place, geography_of};
 pub use protection::Mode;

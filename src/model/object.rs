@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::vault::VaultUri;
 
 /// What kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -180,6 +182,12 @@ pub fn object_of_id(id: &str) -> Option<(Object, Option<String>)> {
     segments.next().is_none().then_some((Object::new(kind, name), version))
 }
 
+/// What [`object_of_id`] finds, if the identifier is one of `vault`'s own.
+pub fn object_in(vault: &VaultUri, id: &str) -> Option<(Object, Option<String>)> {
+    let own = url::Url::parse(id).ok()?.host_str()?.eq_ignore_ascii_case(vault.host());
+    own.then(|| object_of_id(id))?
+}
+
 /// The attributes that every list item and bundle carries, read leniently: fields come and go with api-versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -197,14 +205,17 @@ pub struct Attributes {
     pub recovery_level: Option<String>,
 }
 
+/// A time as Key Vault writes it, in seconds since 1970. Whoever may set an attribute may set an absurd one, and files
+/// hold no year of more than four digits: beyond them a time counts as absent, and the answer itself still tells it.
+pub fn unix_time(seconds: &Value) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(seconds.as_i64()?, 0).filter(|time| (0..=9999).contains(&time.year()))
+}
+
 impl Attributes {
     /// Reads the `attributes` member of a list item or bundle.
     pub fn of(item: &Value) -> Self {
         let attributes = item.get("attributes");
-        let time = |field: &str| {
-            let seconds = attributes?.get(field)?.as_i64()?;
-            DateTime::from_timestamp(seconds, 0)
-        };
+        let time = |field: &str| unix_time(attributes?.get(field)?);
         Attributes {
             enabled: attributes.and_then(|a| a.get("enabled")).and_then(Value::as_bool),
             not_before: time("nbf"),
@@ -251,6 +262,27 @@ mod tests {
         assert_eq!(std::collections::HashSet::from([a, b]).len(), 1);
         for wrong in ["", "a_b", "a.b", "é", "a/b", &"a".repeat(128)] {
             assert!(Name::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_file_can_hold_is_none() {
+        let year = |value: Value| unix_time(&value).map(|time| time.year());
+        assert_eq!(year(253_402_300_799_i64.into()), Some(9999));
+        for absurd in [253_402_300_800_i64, 292_277_026_596, -62_167_219_201, i64::MAX, i64::MIN] {
+            assert_eq!(year(absurd.into()), None, "{absurd}");
+        }
+        assert_eq!((year("1".into()), year(1.5.into())), (None, None));
+    }
+
+    #[test]
+    fn ids_of_other_vaults_are_told_apart() {
+        let vault = VaultUri::parse("https://v.vault.azure.net").unwrap();
+        for own in ["https://v.vault.azure.net/keys/a", "https://V.vault.azure.net:443/keys/a/1"] {
+            assert!(object_in(&vault, own).is_some(), "{own}");
+        }
+        for other in ["https://w.vault.azure.net/keys/a", "https://v.vault.azure.net.evil.example/keys/a", "/keys/a"] {
+            assert!(object_in(&vault, other).is_none(), "{other}");
         }
     }
 

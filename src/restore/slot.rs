@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::source::{Versions, add_bundle, add_item, newest};
-use crate::model::{Attributes, Digest, Kind, Object, object_of_id};
+use crate::model::{Attributes, Digest, Kind, Object, object_of_id, unix_time};
 use crate::vault::{self, Condition, Item, Listing};
 
 /// What holds a name.
@@ -101,10 +101,9 @@ pub async fn observe(vault: &dyn vault::Read, object: &Object) -> Result<Slot, v
 
 fn deleted(bundle: &Value) -> Deleted {
     let id = bundle.get("key").and_then(|key| key.get("kid")).or_else(|| bundle.get("id")).and_then(Value::as_str);
-    let purge_at = bundle.get("scheduledPurgeDate").and_then(Value::as_i64);
     Deleted {
         version: id.and_then(object_of_id).and_then(|(_, version)| version),
         attributes: Attributes::of(bundle),
-        purge_at: purge_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        purge_at: bundle.get("scheduledPurgeDate").and_then(unix_time),
     }
 }

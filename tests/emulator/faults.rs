@@ -65,16 +65,26 @@ async fn a_stall_lasts_until_the_faults_are_cleared() {
 
 #[tokio::test]
 async fn answers_are_spoilt_after_the_effect() {
-    for rewrite in [Rewrite::Html, Rewrite::Truncate, Rewrite::Cut, Rewrite::ContentType, Rewrite::Empty] {
+    for rewrite in [
+        Rewrite::Html,
+        Rewrite::Truncate,
+        Rewrite::Cut,
+        Rewrite::ContentType,
+        Rewrite::Empty,
+        Rewrite::Body("other".into()),
+        Rewrite::Replace { from: "\"v\"".into(), to: "\"w\"".into() },
+        Rewrite::Pad(1 << 20),
+        Rewrite::Header { name: "date".into(), value: None },
+    ] {
         let azure = Azure::start();
         let token = azure.token(VAULT).await;
-        strike(&azure, Action::Rewrite(rewrite));
+        strike(&azure, Action::Rewrite(rewrite.clone()));
         let response = azure.put_secret(&token).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-        let length = response.content_length();
+        let (length, dated) = (response.content_length(), response.headers().contains_key("date"));
         let text = response.text().await;
-        match rewrite {
+        match &rewrite {
             Rewrite::Html => assert!(content_type.starts_with("text/html") && text.unwrap().contains("Runtime Error")),
             Rewrite::Truncate => assert!(serde_json::from_str::<Value>(&text.unwrap()).is_err()),
             Rewrite::Cut => assert!(length > Some(0) && text.is_err()),
@@ -82,6 +92,10 @@ async fn answers_are_spoilt_after_the_effect() {
                 assert!(content_type == "application/octet-stream" && text.unwrap().contains("\"v\""))
             }
             Rewrite::Empty => assert_eq!(text.unwrap(), ""),
+            Rewrite::Body(other) => assert_eq!(text.unwrap(), *other),
+            Rewrite::Replace { to, .. } => assert!(text.unwrap().contains(to)),
+            Rewrite::Pad(spaces) => assert_eq!(text.unwrap().find('{'), Some(*spaces)),
+            Rewrite::Header { .. } => assert!(!dated && text.is_ok()),
         }
         assert!(exists(&azure, &token).await, "{rewrite:?}");
     }

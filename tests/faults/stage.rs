@@ -1,0 +1,530 @@
+//! What the tables are run on: an emulated Azure, a clock that never waits, and a judge.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use akv_archiver::ambient::{Ambient, Clock, SeededRandom};
+use akv_archiver::archive::Reader;
+use akv_archiver::azure::{Cloud, Connection, CredentialConfig, Network};
+use akv_archiver::capture::Renewal;
+use akv_archiver::emulator::faults::{Action, Rewrite, Rule, Status, When};
+use akv_archiver::emulator::seed::Seed;
+use akv_archiver::emulator::{Emulator, Options};
+use akv_archiver::error::{Error, Kind};
+use akv_archiver::format::archive::key_name;
+use akv_archiver::jobs::init;
+use akv_archiver::jobs::protection::Demand;
+use akv_archiver::jobs::snapshot::{Doors, Effort, Objects, Order, Outcome, Report, Rhythm, snapshot};
+use akv_archiver::model::{Mode, VaultUri};
+use akv_archiver::policy::Policy;
+use akv_archiver::progress::{Progress, Silent, Stop};
+use akv_archiver::seal::{Recipients, generate};
+use akv_archiver::store::memory::Memory;
+use akv_archiver::store::{Append, Worm};
+use akv_archiver::tlog::{Signer, Verifier};
+use akv_archiver::vault::Facts;
+use akv_archiver::verify::{Code, Severity, Standard, verify};
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use url::Url;
+use zeroize::Zeroizing;
+
+const SUBSCRIPTION: &str = "11111111-1111-1111-1111-111111111111";
+const ACCOUNT: &str = "archive.blob.core.windows.net";
+
+/// How long an answer may be waited for: a stall must end while the test does not wait.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// One fault and what is expected of the run that meets it. In its rules `HOST`, `NAME` and `CONTAINER` stand for the
+/// vault's host, the object's name and the archive's container.
+#[derive(Clone)]
+pub(super) struct Row {
+    /// What Azure does.
+    pub(super) what: String,
+    pub(super) rules: Vec<Rule>,
+    pub(super) expect: Expect,
+    /// The vault's objects, as the seed names them.
+    pub(super) objects: &'static str,
+    /// What happens meanwhile, once the first object is done.
+    pub(super) watch: Option<Watch>,
+    /// Whether it is one of the [`plagues`], which the document shows once for all.
+    pub(super) common: bool,
+}
+
+/// Something that happens to Azure while a run goes on.
+pub(super) type Watch = fn(&Emulator);
+
+/// What is expected of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Expect {
+    /// It asks again, and is complete.
+    Again,
+    /// It does not mind.
+    Complete,
+    /// The object has a gap with this code, and nothing else has one.
+    Gap(&'static str),
+    /// So many objects have gaps with this code.
+    Gaps(&'static str, u64),
+    /// The vault as a whole has a gap with this code; so many objects were seen, and all of them taken.
+    Blind(&'static str, u64),
+    /// What is no list has a gap, and the snapshot is complete all the same.
+    Aside(&'static str),
+    /// It ends with this kind of error, and nothing is committed.
+    Fails(Kind),
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expect::Again => f.write_str("asks again; complete"),
+            Expect::Complete => f.write_str("complete"),
+            Expect::Gap(code) => write!(f, "gap `{code}` of this object"),
+            Expect::Gaps(code, _) => write!(f, "gap `{code}` of each object"),
+            Expect::Blind(code, _) => write!(f, "gap `{code}` of the vault; takes what it saw"),
+            Expect::Aside(code) => write!(f, "gap `{code}` of the vault; complete"),
+            Expect::Fails(kind) => write!(f, "fails, exit {}; commits nothing", kind.exit_code()),
+        }
+    }
+}
+
+/// Objects of a vault: one of each kind, and one more.
+pub(super) const FEW: &str = r#"
+  { kind = "key", type = "EC", name = "k1" },
+  { kind = "secret", name = "s1" },
+  { kind = "secret", name = "s2", tags = { team = "payments" } },
+  { kind = "certificate", type = "EC", name = "c1" },
+"#;
+
+impl Row {
+    pub(super) fn new(what: impl Into<String>, rules: impl IntoIterator<Item = Rule>, expect: Expect) -> Row {
+        Row { what: what.into(), rules: rules.into_iter().collect(), expect, objects: FEW, watch: None, common: false }
+    }
+
+    /// A row that one of the [`plagues`] makes.
+    pub(super) fn common(what: impl Into<String>, rules: impl IntoIterator<Item = Rule>, expect: Expect) -> Row {
+        Row { common: true, ..Row::new(what, rules, expect) }
+    }
+
+    pub(super) fn objects(mut self, objects: &'static str) -> Row {
+        self.objects = objects;
+        self
+    }
+
+    pub(super) fn watched(mut self, watch: Watch) -> Row {
+        self.watch = Some(watch);
+        self
+    }
+}
+
+/// A request of the vault, once it carries a token.
+pub(super) fn vault(method: &str, path: &str, action: Action) -> Rule {
+    Rule::new(action).host("HOST").method(method).path(path).caller("default")
+}
+
+/// Strikes every request that fits.
+pub(super) fn always(rule: Rule) -> Rule {
+    let after = rule.after;
+    rule.window(after, u64::MAX)
+}
+
+pub(super) fn status(code: u16, headers: &[(&str, &str)], body: Option<&str>) -> Action {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Action::Status(Status { code, headers, body: body.map(str::to_owned), when: When::Before })
+}
+
+/// An error as Key Vault words it.
+pub(super) fn refusal(code: u16, error: &str, inner: &str) -> Action {
+    let body = format!(r#"{{"error":{{"code":"{error}","message":"injected","innererror":{{"code":"{inner}"}}}}}}"#);
+    status(code, &[("content-type", "application/json")], Some(&body))
+}
+
+pub(super) fn body(text: &str) -> Action {
+    Action::Rewrite(Rewrite::Body(text.to_owned()))
+}
+
+pub(super) fn replace(from: &str, to: &str) -> Action {
+    Action::Rewrite(Rewrite::Replace { from: from.to_owned(), to: to.to_owned() })
+}
+
+pub(super) fn header(name: &str, value: Option<&str>) -> Action {
+    Action::Rewrite(Rewrite::Header { name: name.to_owned(), value: value.map(str::to_owned) })
+}
+
+/// A fault that any answer may have, and what comes of it if it strikes once, and if it strikes for ever.
+pub(super) struct Plague {
+    pub(super) what: &'static str,
+    pub(super) action: Action,
+    /// Whether it is worth asking again.
+    pub(super) passing: bool,
+    /// The condition, and so the code of the gap.
+    pub(super) condition: &'static str,
+}
+
+const HTML: &str = "<!DOCTYPE html><html><head><title>Runtime Error</title></head></html>";
+
+/// The faults that any answer of a vault may have.
+pub(super) fn plagues() -> Vec<Plague> {
+    let plague = |what, action, passing, condition| Plague { what, action, passing, condition };
+    let html = [("content-type", "text/html")];
+    vec![
+        plague("200 with a page of HTML", Action::Rewrite(Rewrite::Html), true, "malformed"),
+        plague("200 with JSON that ends too early", Action::Rewrite(Rewrite::Truncate), true, "malformed"),
+        plague("200 with nothing in it", Action::Rewrite(Rewrite::Empty), true, "malformed"),
+        plague("200 with `[]`", body("[]"), true, "malformed"),
+        plague(
+            "200 `text/plain` with rubbish",
+            status(200, &[("content-type", "text/plain")], Some("rubbish")),
+            true,
+            "malformed",
+        ),
+        plague("400 with a page of HTML", status(400, &html, Some(HTML)), false, "malformed"),
+        plague("404 with a page of HTML", status(404, &html, Some(HTML)), false, "malformed"),
+        plague(
+            "302 to another host",
+            status(302, &[("location", "https://evil.example/")], Some("")),
+            false,
+            "malformed",
+        ),
+        plague("502 with a page of HTML", status(502, &html, Some(HTML)), true, "unavailable"),
+        plague("408", status(408, &[], None), true, "unavailable"),
+        plague("500", status(500, &[], None), true, "unavailable"),
+        plague("503", status(503, &[], None), true, "unavailable"),
+        plague("504", status(504, &[], None), true, "unavailable"),
+        plague("429", status(429, &[], None), true, "throttled"),
+        plague("429 with `Retry-After: 2`", status(429, &[("retry-after", "2")], None), true, "throttled"),
+        plague("429 with `Retry-After: 86400`", status(429, &[("retry-after", "86400")], None), false, "throttled"),
+        plague("the connection closes before the request is seen", Action::Reset(When::Before), true, "unavailable"),
+        plague("the connection closes instead of the answer", Action::Reset(When::After), true, "unavailable"),
+        plague("the connection breaks in the middle of the answer", Action::Rewrite(Rewrite::Cut), true, "unavailable"),
+        plague("no answer comes", Action::Stall(When::Before), true, "unavailable"),
+        plague("403 by RBAC", refusal(403, "Forbidden", "ForbiddenByRbac"), false, "denied"),
+        plague("403 by access policy", refusal(403, "Forbidden", "ForbiddenByPolicy"), false, "denied"),
+        plague("403 by the firewall", refusal(403, "Forbidden", "ForbiddenByFirewall"), false, "firewall"),
+        plague("401, whatever token it is shown", status(401, &[], None), false, "denied"),
+    ]
+}
+
+/// A clock that shows Azure's time. Whoever sleeps moves it, and waits for nothing.
+struct Follow(Arc<Emulator>);
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Follow")
+    }
+}
+
+#[async_trait]
+impl Clock for Follow {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.advance(duration);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Calls a [`Watch`] when the first object is done.
+struct Watched<'a>(&'a Emulator, std::sync::Mutex<Option<Watch>>);
+
+impl Progress for Watched<'_> {
+    fn stage(&self, _: &str, _: Option<u64>) {}
+    fn expect(&self, _: u64) {}
+    fn step(&self) {
+        if let Some(watch) = self.1.lock().unwrap().take() {
+            watch(self.0);
+        }
+    }
+    fn note(&self, _: &str) {}
+}
+
+static RECIPIENTS: LazyLock<Arc<Recipients>> =
+    LazyLock::new(|| Arc::new(Recipients::parse(&[&generate(DateTime::UNIX_EPOCH).recipient]).unwrap()));
+
+/// An emulated Azure with a vault and a container for each row.
+pub(super) struct Stage {
+    azure: Arc<Emulator>,
+    ambient: Ambient,
+    /// For whatever meets no fault.
+    calm: Connection,
+}
+
+impl Stage {
+    /// A stage whose vault number n holds what the nth text says, and that has as many containers.
+    pub(super) fn new<'a>(vaults: impl IntoIterator<Item = &'a str>) -> Stage {
+        let mut seed = String::new();
+        let mut containers = String::new();
+        for (n, objects) in vaults.into_iter().enumerate() {
+            seed.push_str(&format!(
+                "[[vault]]\nname = \"v{n:03}\"\nsubscription = \"{SUBSCRIPTION}\"\nlocation = \"westeurope\"\nobjects = [{objects}]\n"
+            ));
+            containers
+                .push_str(&format!("{{ name = \"c{n:03}\", worm = \"version-level\", days = 365, locked = true }},\n"));
+        }
+        seed.push_str(&format!(
+            "[[storage]]\naccount = \"archive\"\nsubscription = \"{SUBSCRIPTION}\"\nlocation = \"northeurope\"\ncontainers = [{containers}]\n"
+        ));
+        let azure = Arc::new(Emulator::start(Seed::parse(&seed).unwrap(), Options::default()).unwrap());
+        // What a run sees is older than the second in which it looks.
+        azure.advance(Duration::from_secs(10));
+        let ambient = Ambient::new(Arc::new(Follow(azure.clone())), Arc::new(SeededRandom::new(5)));
+        let calm = connect(&azure, &ambient);
+        Stage { azure, ambient, calm }
+    }
+
+    /// A connection such as a run of the program has: new, without tokens.
+    fn connection(&self) -> Connection {
+        connect(&self.azure, &self.ambient)
+    }
+
+    /// Puts rules in force, with what the placeholders stand for.
+    fn strike(&self, rules: &[Rule], vault: usize, name: &str) {
+        for rule in rules {
+            let text = serde_json::to_string(rule).unwrap();
+            let text = text.replace("HOST", &host(vault)).replace("NAME", name);
+            let text = text.replace("CONTAINER", &format!("c{vault:03}")).replace("VAULT", &format!("v{vault:03}"));
+            self.azure.fault(serde_json::from_str(&text).unwrap()).unwrap();
+        }
+    }
+
+    /// Runs each row on a vault and an archive of its own. `stored` puts the archive into a container.
+    pub(super) async fn run(rows: &[Row], stored: bool) {
+        let stage = Stage::new(rows.iter().map(|row| row.objects));
+        let mut failed = Vec::new();
+        for (n, row) in rows.iter().enumerate() {
+            // One row's failure hides no other's.
+            if AssertUnwindSafe(stage.row(n, row, stored)).catch_unwind().await.is_err() {
+                failed.push(&row.what);
+            }
+            stage.azure.clear_faults();
+        }
+        assert!(failed.is_empty(), "{} of {} rows: {failed:#?}", failed.len(), rows.len());
+        eprintln!("{} rows were tried", rows.len());
+    }
+
+    async fn row(&self, n: usize, row: &Row, stored: bool) {
+        let house = House::new(self, n, stored).await;
+        self.strike(&row.rules, n, "NAME");
+        let seen = self.azure.requests().len();
+        let outcome = house.snapshot(self, &self.connection(), row.watch).await;
+        let struck = self.azure.requests().split_off(seen).iter().any(|request| request.fault.is_some());
+        self.azure.clear_faults();
+        let what = format!("{}: expected {:?}, found {outcome:#?}", row.what, row.expect);
+        assert!(struck || row.rules.is_empty(), "no request met the fault: {what}");
+        match (&row.expect, &outcome) {
+            (Expect::Fails(kind), Err(error)) => {
+                assert_eq!(error.kind(), *kind, "{what}");
+                assert!(!house.committed(self).await, "{what}");
+            }
+            (Expect::Fails(_), Ok(_)) | (_, Err(_)) => panic!("{what}"),
+            (expect, Ok(report)) => judge(report, expect, &what),
+        }
+        house.verify(self, &what).await;
+        // The clock must leave the second behind in which a file was stored without anybody knowing.
+        self.azure.advance(Duration::from_secs(2));
+        let next =
+            house.snapshot(self, &self.calm, None).await.unwrap_or_else(|error| panic!("afterwards: {error}; {what}"));
+        assert_eq!((next.status, next.gaps.len()), (Outcome::Complete, 0), "afterwards: {next:#?}; {what}");
+        assert_eq!(next.objects.seen, seen_of(row.objects), "afterwards: {next:#?}; {what}");
+        house.verify(self, &what).await;
+    }
+
+    /// Runs all rows at once, on one object each of one vault: `objects` with the names `f-0000`, `f-0001` and so on.
+    pub(super) async fn run_together(rows: &[Row], objects: &str) {
+        let stage = Stage::new([objects]);
+        let house = House::new(&stage, 0, false).await;
+        for (n, row) in rows.iter().enumerate() {
+            stage.strike(&row.rules, 0, &format!("f-{n:04}"));
+        }
+        let report = house.snapshot(&stage, &stage.connection(), None).await.unwrap();
+        let struck = stage.azure.requests();
+        stage.azure.clear_faults();
+        let (mut gaps, mut failed) = (0, Vec::new());
+        for (n, row) in rows.iter().enumerate() {
+            let name = format!("/f-{n:04}");
+            let hit = struck.iter().any(|request| request.fault.is_some() && request.path.contains(&name));
+            let found: Vec<_> =
+                report.gaps.iter().filter(|gap| gap.object.as_ref().unwrap().ends_with(&name)).collect();
+            gaps += found.len() as u64;
+            let right = match row.expect {
+                Expect::Gap(code) => found.len() == 1 && found[0].code == code && found[0].detail.contains(&name[1..]),
+                Expect::Again | Expect::Complete => found.is_empty(),
+                _ => false,
+            };
+            if !(right && hit) {
+                failed
+                    .push(format!("{} (met the fault: {hit}): expected {:?}, found {found:#?}", row.what, row.expect));
+            }
+        }
+        assert!(failed.is_empty(), "{} of {} rows: {}", failed.len(), rows.len(), failed.join("\n"));
+        let Objects { seen, captured, reused, gaps: counted, .. } = report.objects;
+        assert_eq!((seen, captured, reused, counted), (rows.len() as u64, seen - gaps, 0, gaps));
+        assert_eq!(report.gaps.len() as u64, gaps, "{report:#?}");
+        house.verify(&stage, "together").await;
+        let next = house.snapshot(&stage, &stage.calm, None).await.unwrap();
+        assert_eq!((next.status, next.objects.captured, next.objects.reused), (Outcome::Complete, gaps, seen - gaps));
+        house.verify(&stage, "afterwards").await;
+        eprintln!("{} rows were tried", rows.len());
+    }
+}
+
+fn connect(azure: &Emulator, ambient: &Ambient) -> Connection {
+    let ready = azure.ready();
+    let network = Network {
+        proxy: Some(Url::parse(&ready.proxy).unwrap()),
+        ca_file: Some(ready.ca_file.clone()),
+        silence: Some(SILENCE),
+    };
+    let credential = CredentialConfig::ClientSecret {
+        tenant_id: ready.tenant_id.clone(),
+        client_id: ready.client_id.clone(),
+        secret: Zeroizing::new(ready.client_secret.clone()),
+    };
+    Connection::new(&network, Cloud::Public, &credential, ambient.clone()).unwrap()
+}
+
+fn host(n: usize) -> String {
+    format!("v{n:03}.vault.azure.net")
+}
+
+/// How many live objects a seed's text makes.
+fn seen_of(objects: &str) -> u64 {
+    let lines = objects.lines().filter(|line| line.contains("kind"));
+    lines.map(|line| line.split_once("count = ").map_or(1, |(_, n)| n[..2].trim().parse().unwrap())).sum()
+}
+
+/// Compares a report with what is expected. Nothing may be lost silently.
+fn judge(report: &Report, expect: &Expect, what: &str) {
+    let Objects { seen, captured, reused, gaps, .. } = report.objects;
+    assert_eq!(seen, captured + reused + gaps, "{what}");
+    let found: Vec<(Option<&str>, &str)> =
+        report.gaps.iter().map(|gap| (gap.object.as_deref(), gap.code.as_str())).collect();
+    match *expect {
+        Expect::Again | Expect::Complete => {
+            assert_eq!((found.len(), gaps, report.status), (0, 0, Outcome::Complete), "{what}");
+        }
+        Expect::Gap(code) => judge(report, &Expect::Gaps(code, 1), what),
+        Expect::Gaps(code, count) => {
+            assert!(found.iter().all(|(object, found)| object.is_some() && *found == code), "{what}");
+            assert_eq!((found.len() as u64, gaps, report.status), (count, count, Outcome::Partial), "{what}");
+        }
+        Expect::Blind(code, expected) => {
+            assert!(!found.is_empty() && found.iter().all(|gap| *gap == (None, code)), "{what}");
+            assert_eq!((seen, gaps, report.status), (expected, 0, Outcome::Partial), "{what}");
+        }
+        Expect::Aside(code) => {
+            assert_eq!((&found[..], gaps, report.status), (&[(None, code)][..], 0, Outcome::Complete), "{what}");
+        }
+        Expect::Fails(_) => panic!("{what}"),
+    }
+}
+
+/// An archive and what a run into it needs.
+struct House {
+    vault: VaultUri,
+    store: Option<Memory>,
+    container: Url,
+    signer: Signer,
+    verifiers: Vec<Verifier>,
+    arm_id: String,
+}
+
+impl House {
+    async fn new(stage: &Stage, n: usize, stored: bool) -> House {
+        let clock = stage.ambient.clock();
+        let memory = (!stored).then(|| Memory::protected(clock, Worm::VersionLevel, Mode::Locked, 365));
+        let mut house = House {
+            vault: VaultUri::parse(&format!("https://{}", host(n))).unwrap(),
+            store: memory,
+            container: Url::parse(&format!("https://{ACCOUNT}/c{n:03}")).unwrap(),
+            signer: Signer::from_seed("x", &[3; 32]).unwrap(),
+            verifiers: Vec::new(),
+            arm_id: format!(
+                "/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-v{n:03}/providers/Microsoft.KeyVault/vaults/v{n:03}"
+            ),
+        };
+        let container = house.open(&stage.calm);
+        let (archive, _) = init::create_archive(house.of(&container), Demand::Required, &stage.ambient).await.unwrap();
+        house.signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
+        house.verifiers = vec![house.signer.verifier()];
+        house
+    }
+
+    fn open(&self, connection: &Connection) -> Option<akv_archiver::azure::Container> {
+        let account = format!(
+            "/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-archive/providers/Microsoft.Storage/storageAccounts/archive"
+        );
+        let arm = Arc::new(connection.arm().unwrap().knowing(account));
+        self.store.is_none().then(|| connection.container(&self.container, Some(arm)).unwrap())
+    }
+
+    fn of<'a>(&'a self, container: &'a Option<akv_archiver::azure::Container>) -> &'a dyn Append {
+        match (&self.store, container) {
+            (Some(memory), _) => memory,
+            (None, Some(container)) => container,
+            (None, None) => panic!("an archive is somewhere"),
+        }
+    }
+
+    /// One run.
+    async fn snapshot(&self, stage: &Stage, connection: &Connection, watch: Option<Watch>) -> Result<Report, Error> {
+        let container = self.open(connection);
+        let store = self.of(&container);
+        let facts = connection.arm()?.knowing(&self.arm_id);
+        let watched = Watched(&stage.azure, std::sync::Mutex::new(watch));
+        let doors = Doors {
+            vault: &connection.vault(&self.vault)?,
+            facts: Some(&facts as &dyn Facts),
+            store,
+            reader: &Reader::open(store, &self.verifiers).await?,
+            recipients: &RECIPIENTS,
+            signer: &self.signer,
+            ambient: &stage.ambient,
+            progress: if watch.is_some() { &watched } else { &Silent },
+            stop: &Stop::new(),
+        };
+        let renewal = Renewal {
+            recapture_every: TimeDelta::days(30),
+            protection_min: TimeDelta::days(90),
+            protected: true,
+            full_every: TimeDelta::days(7),
+        };
+        // One at a time: a clock that is moved by one who waits must not hurry another.
+        let order = Order {
+            policy: Arc::new(Policy::built_in("default").unwrap()),
+            renewal,
+            effort: Effort::Usual,
+            in_flight: 1,
+            worm: Demand::Required,
+            rhythm: Rhythm::default(),
+        };
+        snapshot(&doors, &order).await
+    }
+
+    /// Whether there is a log entry.
+    async fn committed(&self, stage: &Stage) -> bool {
+        let container = self.open(&stage.calm);
+        let reader = Reader::open(self.of(&container), &self.verifiers).await.unwrap();
+        reader.head(&self.vault).await.unwrap().is_some()
+    }
+
+    /// Nothing that is worse than a note, except that something is not covered, or that there is no snapshot yet.
+    async fn verify(&self, stage: &Stage, what: &str) {
+        let standard = Standard {
+            vaults: Vec::new(),
+            verifiers: self.verifiers.clone(),
+            worm: true,
+            protection_min: TimeDelta::days(90),
+            protection_min_of: std::collections::BTreeMap::new(),
+            now: stage.ambient.now(),
+        };
+        let container = self.open(&stage.calm);
+        let findings = verify(self.of(&container), &standard).await.unwrap().findings;
+        let harmless = |code| matches!(code, Code::NoSnapshot | Code::CoverageGap);
+        assert!(findings.iter().all(|f| f.severity == Severity::Note || harmless(f.code)), "{what}: {findings:#?}");
+    }
+}
