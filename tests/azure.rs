@@ -172,7 +172,9 @@ async fn faults_of_the_wire_are_survived_or_told() {
     // The first request of a client is answered with a challenge, whose body nobody reads.
     assert_eq!(count(&vault, Listing::Live(Kind::Secret)).await, 61);
     for rewrite in [Rewrite::Html, Rewrite::Truncate, Rewrite::Empty] {
-        stage.strike(host, "POST", Action::Rewrite(rewrite));
+        stage.strike(host, "POST", Action::Rewrite(rewrite.clone()));
+        vault.backup(&object("secret/app-0001")).await.unwrap();
+        stage.emulator.fault(Rule::new(Action::Rewrite(rewrite)).host(host).method("POST").window(0, 3)).unwrap();
         let error = vault.backup(&object("secret/app-0001")).await.unwrap_err();
         assert_eq!(error.condition, Condition::Malformed, "{error}");
     }

@@ -8,8 +8,9 @@ mod lists;
 mod objects;
 mod stage;
 mod stores;
+mod table;
 
-use stage::Row;
+use table::Row;
 
 /// All tables, in the order of the document.
 fn tables() -> Vec<(&'static str, Vec<Row>)> {
@@ -20,7 +21,7 @@ fn tables() -> Vec<(&'static str, Vec<Row>)> {
 fn the_document_shows_every_row_and_nothing_else() {
     let mut expected =
         "## Any answer of a vault\n\n| what Azure does | once | for ever |\n| --- | --- | --- |\n".to_owned();
-    for plague in stage::plagues() {
+    for plague in table::plagues() {
         let once = if plague.passing { "asks again; complete" } else { "as for ever" };
         expected.push_str(&format!("| {} | {once} | gap `{}` |\n", plague.what, plague.condition));
     }

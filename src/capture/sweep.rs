@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::format::fingerprint::fingerprint;
-use crate::model::{Attributes, Digest, Kind, Object, object_of_id};
+use crate::model::{Attributes, Digest, Kind, Object, VaultUri, object_in, unix_time};
 use crate::vault::{self, Listing};
 
 /// One item of a list, read as far as planning needs.
@@ -30,6 +30,39 @@ impl fmt::Debug for Swept {
     }
 }
 
+/// A list of a vault's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// The live objects of a kind.
+    Live(Kind),
+    /// The soft-deleted ones.
+    Deleted(Kind),
+}
+
+impl List {
+    fn kind(self) -> Kind {
+        match self {
+            List::Live(kind) | List::Deleted(kind) => kind,
+        }
+    }
+
+    fn listing(self) -> Listing {
+        match self {
+            List::Live(kind) => Listing::Live(kind),
+            List::Deleted(kind) => Listing::Deleted(kind),
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            List::Live(kind) => write!(f, "the list of live {}", kind.plural()),
+            List::Deleted(kind) => write!(f, "the list of deleted {}", kind.plural()),
+        }
+    }
+}
+
 /// One thing that a sweep finds.
 #[derive(Debug)]
 pub enum Found {
@@ -40,19 +73,19 @@ pub enum Found {
     /// An item that makes no sense; what is wrong with it.
     Malformed(String),
     /// A list was read to its true end.
-    Ended(Listing),
+    Ended(List),
     /// A list could not be read to its end.
-    Failed(Listing, vault::Error),
+    Failed(List, vault::Error),
 }
 
 /// The lists of a whole vault.
-pub const EVERYTHING: [Listing; 6] = [
-    Listing::Live(Kind::Certificate),
-    Listing::Live(Kind::Key),
-    Listing::Live(Kind::Secret),
-    Listing::Deleted(Kind::Certificate),
-    Listing::Deleted(Kind::Key),
-    Listing::Deleted(Kind::Secret),
+pub const EVERYTHING: [List; 6] = [
+    List::Live(Kind::Certificate),
+    List::Live(Kind::Key),
+    List::Live(Kind::Secret),
+    List::Deleted(Kind::Certificate),
+    List::Deleted(Kind::Key),
+    List::Deleted(Kind::Secret),
 ];
 
 /// Reads lists side by side, no further than the caller asks, and holds no more than a page of each. Every list ends in
@@ -61,58 +94,48 @@ pub const EVERYTHING: [Listing; 6] = [
 /// A list is not a snapshot: an object that is created behind the reader is missed until the next run (`azure.md` §1.2).
 pub fn sweep<'a>(
     vault: &'a dyn vault::Read,
-    lists: impl IntoIterator<Item = Listing>,
+    lists: impl IntoIterator<Item = List>,
 ) -> impl Stream<Item = Found> + Send + Unpin + 'a {
-    stream::select_all(lists.into_iter().map(|listing| read(vault, listing)))
+    stream::select_all(lists.into_iter().map(|list| read(vault, list)))
 }
 
-fn read(vault: &dyn vault::Read, listing: Listing) -> BoxStream<'_, Found> {
-    let start = (Some(vault.list(listing.clone())), listing);
-    stream::unfold(start, |(pages, listing)| async move {
+fn read(vault: &dyn vault::Read, list: List) -> BoxStream<'_, Found> {
+    stream::unfold(Some(vault.list(list.listing())), move |pages| async move {
         let mut pages = pages?;
         let (found, pages) = match pages.next().await {
-            Some(Ok(page)) => (items(&listing, page), Some(pages)),
-            Some(Err(error)) => (vec![Found::Failed(listing.clone(), error)], None),
-            None => (vec![Found::Ended(listing.clone())], None),
+            Some(Ok(page)) => (items(vault.uri(), list, page), Some(pages)),
+            Some(Err(error)) => (vec![Found::Failed(list, error)], None),
+            None => (vec![Found::Ended(list)], None),
         };
-        Some((stream::iter(found), (pages, listing)))
+        Some((stream::iter(found), pages))
     })
     .flatten()
     .boxed()
 }
 
-fn items(listing: &Listing, page: vault::Page) -> Vec<Found> {
-    let (kind, live) = match listing {
-        Listing::Live(kind) => (*kind, true),
-        Listing::Deleted(kind) => (*kind, false),
-        Listing::Versions(object) => (object.kind, true),
-        Listing::Issuers => (Kind::Certificate, true),
-    };
-    let found = |raw| match parse(kind, raw) {
-        Ok((object, swept)) if live => Found::Live(object, swept),
-        Ok((object, swept)) => Found::Deleted(object, swept),
-        Err(detail) => Found::Malformed(detail),
+fn items(vault: &VaultUri, list: List, page: vault::Page) -> Vec<Found> {
+    let found = |raw| match (parse(vault, list.kind(), raw), list) {
+        (Ok((object, swept)), List::Live(_)) => Found::Live(object, swept),
+        (Ok((object, swept)), List::Deleted(_)) => Found::Deleted(object, swept),
+        (Err(why), _) => Found::Malformed(format!("{list} holds an item that {why}")),
     };
     page.items.into_iter().map(found).collect()
 }
 
-fn parse(kind: Kind, raw: Box<RawValue>) -> Result<(Object, Swept), String> {
-    let item: Value =
-        serde_json::from_str(raw.get()).map_err(|e| format!("an item of the list of {}: {e}", kind.plural()))?;
+/// Reads an item, or says what is wrong with it.
+fn parse(vault: &VaultUri, kind: Kind, raw: Box<RawValue>) -> Result<(Object, Swept), String> {
+    let item: Value = serde_json::from_str(raw.get()).map_err(|error| format!("cannot be read: {error}"))?;
     let id = item.get("kid").or_else(|| item.get("id")).and_then(Value::as_str);
     let object = id
-        .and_then(object_of_id)
+        .and_then(|id| object_in(vault, id))
         .map(|(object, _)| object)
         .filter(|object| object.kind == kind)
-        .ok_or_else(|| format!("an item of the list of {} names no {kind}", kind.plural()))?;
+        .ok_or_else(|| format!("names no {kind} of this vault"))?;
     let swept = Swept {
-        fingerprint: fingerprint(&raw).map_err(|e| format!("an item of the list of {}: {e}", kind.plural()))?,
+        fingerprint: fingerprint(&raw).map_err(|error| format!("cannot be compared: {error}"))?,
         attributes: Attributes::of(&item),
         managed: item.get("managed").and_then(Value::as_bool).unwrap_or(false),
-        purge_at: item
-            .get("scheduledPurgeDate")
-            .and_then(Value::as_i64)
-            .and_then(|s| chrono::DateTime::from_timestamp(s, 0)),
+        purge_at: item.get("scheduledPurgeDate").and_then(unix_time),
         raw,
     };
     Ok((object, swept))
@@ -122,7 +145,6 @@ fn parse(kind: Kind, raw: Box<RawValue>) -> Result<(Object, Swept), String> {
 mod tests {
     use super::*;
     use crate::ambient::ManualClock;
-    use crate::model::VaultUri;
     use crate::vault::memory::{Call, Memory, Moment};
     use crate::vault::{Answer, Backup, Condition, Exchange, Item, Page, Read, Traffic};
     use std::collections::BTreeMap;
@@ -177,7 +199,7 @@ mod tests {
         live: BTreeMap<Object, Vec<Swept>>,
         deleted: BTreeMap<Object, Swept>,
         ended: usize,
-        failed: Vec<(Listing, Condition)>,
+        failed: Vec<(List, Condition)>,
         malformed: Vec<String>,
     }
 
@@ -190,7 +212,7 @@ mod tests {
                 Found::Deleted(object, swept) => drop(net.deleted.insert(object, swept)),
                 Found::Malformed(detail) => net.malformed.push(detail),
                 Found::Ended(_) => net.ended += 1,
-                Found::Failed(listing, error) => net.failed.push((listing, error.condition)),
+                Found::Failed(list, error) => net.failed.push((list, error.condition)),
             }
         }
         net
@@ -218,8 +240,8 @@ mod tests {
         });
         let net = net(&vault).await;
         assert_eq!(net.live.keys().collect::<Vec<_>>(), [&object("secret/a")]);
-        let denied = |listing| (listing, Condition::Denied);
-        assert_eq!(net.failed, [denied(Listing::Live(Kind::Key)), denied(Listing::Deleted(Kind::Secret))]);
+        let denied = |list| (list, Condition::Denied);
+        assert_eq!(net.failed, [denied(List::Live(Kind::Key)), denied(List::Deleted(Kind::Secret))]);
         assert_eq!(net.ended, 4);
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule, When};
 use akv_archiver::error::Kind;
 
-use super::stage::{Expect, Plague, Row, Stage, always, body, plagues, refusal, replace, status, vault};
+use super::stage::Stage;
+use super::table::{Expect, Plague, Row, always, body, plagues, refusal, replace, status, vault};
 
 pub(super) fn tables() -> Vec<(&'static str, Vec<Row>)> {
     vec![("Sign-in", sign_in()), ("Resource Manager: what the vault is", management())]

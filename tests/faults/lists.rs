@@ -3,7 +3,8 @@
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule, When};
 use akv_archiver::error::Kind;
 
-use super::stage::{Expect, Plague, Row, Stage, always, body, header, plagues, refusal, replace, status, vault};
+use super::stage::Stage;
+use super::table::{Expect, Plague, Row, always, body, header, plagues, refusal, replace, status, vault};
 
 const SECRETS: &str = "/secrets";
 

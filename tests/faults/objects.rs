@@ -3,7 +3,8 @@
 
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule};
 
-use super::stage::{Expect, Plague, Row, Stage, always, body, header, plagues, refusal, replace, vault};
+use super::stage::Stage;
+use super::table::{Expect, Plague, Row, always, body, header, plagues, refusal, replace, vault};
 
 pub(super) fn tables() -> Vec<(&'static str, Vec<Row>)> {
     vec![

@@ -3,7 +3,8 @@
 use akv_archiver::emulator::faults::{Action, Rewrite, Rule, Status, When};
 use akv_archiver::error::Kind;
 
-use super::stage::{Expect, Row, Stage, always, body, header, status};
+use super::stage::Stage;
+use super::table::{Expect, Row, always, body, header, status};
 
 pub(super) fn tables() -> Vec<(&'static str, Vec<Row>)> {
     vec![("The archive's container: storing", storing()), ("The archive's container: looking", looking())]

@@ -3,16 +3,16 @@
 //! vault may have a hundred thousand objects. Knows no vault, no store and no time.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::kept::{Kept, Words};
 use crate::capture::{Known, Swept};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::format;
 use crate::format::manifest::{CaptureRef, Counts, Gap, Line, State};
-use crate::format::{self, paths};
-use crate::model::{Digest, Kind, Mode, Object, StorePath, VaultUri, hex, unhex};
+use crate::model::{Digest, Kind, Object, StorePath, VaultUri, hex};
 use crate::store::Protection;
 
 /// What a run knows of a vault's objects.
@@ -43,38 +43,6 @@ enum Look {
     Settled,
 }
 
-/// A manifest line without what its object and vault already say.
-struct Kept {
-    salt: [u8; 16],
-    fingerprint: Digest,
-    versions_fingerprint: Option<Digest>,
-    versions: Option<u64>,
-    compared_at: Option<DateTime<Utc>>,
-    enabled: Option<bool>,
-    expires: Option<DateTime<Utc>>,
-    purge_at: Option<DateTime<Utc>>,
-    current: Option<Box<str>>,
-    key_type: Option<Arc<str>>,
-    thumbprint: Option<Box<str>>,
-    capture: Option<Stored>,
-    gap: Option<Box<Gap>>,
-}
-
-/// A capture without its path, which follows from the line.
-struct Stored {
-    sha256: Digest,
-    md5: [u8; 16],
-    size: u64,
-    captured_at: DateTime<Utc>,
-    protected_until: Option<DateTime<Utc>>,
-    version: Option<Box<str>>,
-    kid: Option<Arc<str>>,
-    mode: Mode,
-    reused: bool,
-    /// Whether the store was seen to hold it tonight.
-    there: bool,
-}
-
 /// What a capture's content says of its object.
 pub(super) struct Summary {
     pub(super) current: Option<String>,
@@ -82,121 +50,6 @@ pub(super) struct Summary {
     pub(super) versions_fingerprint: Digest,
     pub(super) key_type: Option<String>,
     pub(super) thumbprint: Option<String>,
-}
-
-/// Words that repeat, such as key types and the few keys that wrap Azure's blobs, held once.
-#[derive(Default)]
-struct Words(HashSet<Arc<str>>);
-
-impl Words {
-    /// More different ones than this are not worth remembering.
-    const MOST: usize = 1_000;
-
-    fn keep(&mut self, word: String) -> Arc<str> {
-        if let Some(known) = self.0.get(word.as_str()) {
-            return known.clone();
-        }
-        let word: Arc<str> = word.into();
-        if self.0.len() < Self::MOST {
-            self.0.insert(word.clone());
-        }
-        word
-    }
-}
-
-impl Kept {
-    fn listed(swept: &Swept, salt: [u8; 16]) -> Self {
-        Kept {
-            salt,
-            fingerprint: swept.fingerprint,
-            versions_fingerprint: None,
-            versions: None,
-            compared_at: None,
-            enabled: swept.attributes.enabled,
-            expires: swept.attributes.expires,
-            purge_at: swept.purge_at,
-            current: None,
-            key_type: None,
-            thumbprint: None,
-            capture: None,
-            gap: None,
-        }
-    }
-
-    fn of(line: Line, words: &mut Words) -> Result<Self> {
-        let sixteen = |text: &str| -> Result<[u8; 16]> {
-            let bytes = unhex(text).and_then(|bytes| bytes.try_into().ok());
-            bytes.ok_or_else(|| Error::internal("a checked manifest line holds something that is not 16 bytes"))
-        };
-        let stored = |capture: CaptureRef, words: &mut Words| -> Result<Stored> {
-            Ok(Stored {
-                sha256: capture.sha256,
-                md5: sixteen(&capture.md5)?,
-                size: capture.size,
-                captured_at: capture.captured_at,
-                protected_until: capture.protected_until,
-                version: capture.version.map(String::into_boxed_str),
-                kid: capture.kid.map(|kid| words.keep(kid)),
-                mode: capture.mode,
-                reused: true,
-                there: false,
-            })
-        };
-        Ok(Kept {
-            salt: sixteen(&line.salt)?,
-            fingerprint: line.fingerprint,
-            versions_fingerprint: line.versions_fingerprint,
-            versions: line.versions,
-            compared_at: line.compared_at,
-            enabled: line.enabled,
-            expires: line.expires,
-            purge_at: line.purge_at,
-            current: line.current.map(String::into_boxed_str),
-            key_type: line.key_type.map(|kind| words.keep(kind)),
-            thumbprint: line.thumbprint.map(String::into_boxed_str),
-            capture: line.capture.map(|capture| stored(capture, words)).transpose()?,
-            gap: None,
-        })
-    }
-
-    fn path(&self, stored: &Stored, vault: &VaultUri, object: &Object) -> Result<StorePath, format::Error> {
-        paths::capture(vault, object, stored.captured_at, &self.fingerprint)
-    }
-
-    fn line(&self, vault: &VaultUri, object: &Object, state: State, gap: Option<Gap>) -> Result<Line, format::Error> {
-        let capture = |stored: &Stored| -> Result<CaptureRef, format::Error> {
-            Ok(CaptureRef {
-                path: self.path(stored, vault, object)?,
-                version: stored.version.as_deref().map(str::to_owned),
-                sha256: stored.sha256,
-                md5: hex(&stored.md5),
-                size: stored.size,
-                captured_at: stored.captured_at,
-                mode: stored.mode,
-                protected_until: stored.protected_until,
-                kid: stored.kid.as_deref().map(str::to_owned),
-                reused: stored.reused,
-            })
-        };
-        Ok(Line {
-            salt: hex(&self.salt),
-            kind: object.kind,
-            name: object.name.clone(),
-            state,
-            fingerprint: self.fingerprint,
-            current: self.current.as_deref().map(str::to_owned),
-            versions_fingerprint: self.versions_fingerprint,
-            versions: self.versions,
-            compared_at: self.compared_at,
-            enabled: self.enabled,
-            expires: self.expires,
-            key_type: self.key_type.as_deref().map(str::to_owned),
-            thumbprint: self.thumbprint.as_deref().map(str::to_owned),
-            purge_at: self.purge_at,
-            capture: self.capture.as_ref().map(capture).transpose()?,
-            gap,
-        })
-    }
 }
 
 /// Whether an object is met for the first time in this run.

@@ -6,6 +6,7 @@
 
 mod book;
 mod commit;
+mod kept;
 mod report;
 mod run;
 mod settings;

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use super::book::{Book, Met};
 use super::take::{Entry, Settled, take_one};
 use super::{Doors, Order, commit};
-use crate::capture::{self, EVERYTHING, Found, Renewal, Swept, Task};
+use crate::capture::{self, EVERYTHING, Found, List, Renewal, Swept, Task};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Gap, Header};
 use crate::format::settings::Settings;
@@ -20,7 +20,7 @@ use crate::model::{Kind, Object, tags_of};
 use crate::policy::Facts;
 use crate::progress::Halt;
 use crate::store::Guard;
-use crate::vault::{self, Listing};
+use crate::vault;
 
 /// How much of the lists may be read ahead of the objects' turns, in bytes of items.
 const AHEAD: usize = 4 << 20;
@@ -68,7 +68,7 @@ struct Waiting {
 /// The lists as far as they were read.
 #[derive(Default)]
 struct Lists {
-    failed: Vec<(Listing, vault::Error)>,
+    failed: Vec<(List, vault::Error)>,
     waiting: VecDeque<Waiting>,
     ahead: usize,
 }
@@ -81,7 +81,7 @@ impl Run<'_> {
         self.judge(failed)?;
         if self.halted.is_none() && !self.book.orphans().is_empty() {
             // Their certificates may have been made while the lists were read: look again before calling them lost.
-            self.take(&[Listing::Live(Kind::Certificate)]).await?;
+            self.take(&[List::Live(Kind::Certificate)]).await?;
         }
         if self.halted.is_none() {
             for object in self.book.orphans() {
@@ -94,9 +94,9 @@ impl Run<'_> {
     }
 
     /// Reads these lists, and takes what they show.
-    async fn take(&mut self, lists: &[Listing]) -> Result<Vec<(Listing, vault::Error)>> {
+    async fn take(&mut self, lists: &[List]) -> Result<Vec<(List, vault::Error)>> {
         let doors = self.doors;
-        let mut found = capture::sweep(doors.vault, lists.iter().cloned()).fuse();
+        let mut found = capture::sweep(doors.vault, lists.iter().copied()).fuse();
         let mut lists = Lists::default();
         let mut running = FuturesUnordered::new();
         let mut stopped = std::pin::pin!(doors.stop.wait().fuse());
@@ -171,15 +171,15 @@ impl Run<'_> {
             Found::Malformed(detail) => {
                 self.gaps.push(Gap { code: "malformed-item".into(), detail });
             }
-            Found::Ended(Listing::Live(kind)) => self.book.close(kind),
+            Found::Ended(List::Live(kind)) => self.book.close(kind),
             Found::Ended(_) => {}
-            Found::Failed(listing, error) => {
-                let gap = list_gap(&listing, &error);
-                if let Listing::Live(kind) = &listing {
-                    self.book.leave_open(*kind, &gap);
+            Found::Failed(list, error) => {
+                let gap = list_gap(list, &error);
+                if let List::Live(kind) = list {
+                    self.book.leave_open(kind, &gap);
                 }
                 self.gaps.push(gap);
-                lists.failed.push((listing, error));
+                lists.failed.push((list, error));
             }
         }
     }
@@ -214,15 +214,13 @@ impl Run<'_> {
     }
 
     /// Where no live list could be read, there is nothing to take, and the first failure is the answer.
-    fn judge(&mut self, mut failed: Vec<(Listing, vault::Error)>) -> Result<()> {
+    fn judge(&mut self, mut failed: Vec<(List, vault::Error)>) -> Result<()> {
         self.listed = failed.is_empty() && self.halted.is_none();
-        let live = failed.iter().filter(|(listing, _)| matches!(listing, Listing::Live(_))).count();
+        let live = failed.iter().filter(|(list, _)| matches!(list, List::Live(_))).count();
         if live < Kind::ALL.len() {
             return Ok(());
         }
-        failed.sort_by_key(|(listing, _)| {
-            Kind::ALL.iter().position(|kind| *listing == Listing::Live(*kind)).unwrap_or(9)
-        });
+        failed.sort_by_key(|(list, _)| Kind::ALL.iter().position(|kind| *list == List::Live(*kind)).unwrap_or(9));
         let (_, error) = failed.swap_remove(0);
         Err(Error::from(error).context(format!("couldn't list {}", self.doors.vault.uri())))
     }
@@ -236,11 +234,6 @@ async fn next(found: &mut (impl StreamExt<Item = Found> + Unpin), room: bool) ->
     }
 }
 
-fn list_gap(listing: &Listing, error: &vault::Error) -> Gap {
-    let what = match listing {
-        Listing::Live(kind) => format!("live {}", kind.plural()),
-        Listing::Deleted(kind) => format!("deleted {}", kind.plural()),
-        other => format!("{other:?}"),
-    };
-    Gap { code: format!("list-{}", error.condition.name()), detail: format!("the list of {what}: {error}") }
+fn list_gap(list: List, error: &vault::Error) -> Gap {
+    Gap { code: format!("list-{}", error.condition.name()), detail: format!("{list}: {error}") }
 }

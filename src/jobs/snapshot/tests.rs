@@ -381,7 +381,7 @@ async fn a_certificate_that_appears_while_lists_are_read_is_taken_and_its_key_is
 }
 
 fn policy(rules: &str) -> Arc<Policy> {
-    let text = format!("format = \"akv-archiver/policy/1\"\nname = \"test\"\n{rules}");
+    let text = format!("{}\n{rules}", include_str!("../../../policies/default.toml"));
     Arc::new(Policy::parse(&text, "test").unwrap())
 }
 
@@ -412,7 +412,7 @@ async fn what_the_policy_leaves_out_is_named_and_neither_asked_for_nor_counted()
 #[tokio::test]
 async fn a_rule_has_what_it_selects_taken_more_often() {
     let mut house = House::new(&["secret/a", "secret/b"]).await;
-    house.order.policy = policy("[[rule]]\nname = \"often\"\nnames = [\"b\"]\nrecapture_every = \"2d\"");
+    house.order.policy = policy("[[rule]]\nname = \"often\"\nnames = [\"b\"]\ntake = true\nrecapture_every = \"2d\"");
     house.order.renewal.recapture_every = TimeDelta::days(30);
     house.snapshot().await.unwrap();
     house.clock.advance(Duration::from_secs(2 * 86_400));
