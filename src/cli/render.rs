@@ -31,6 +31,7 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
 pub(crate) fn snapshot(report: &SnapshotReport) -> String {
     let host = report.vault.trim_start_matches("https://");
     let mut text = match (report.status, report.sequence) {
+        (Outcome::Skipped, _) => format!("{host}: skipped: the run was stopped before anything was taken\n"),
         (Outcome::Failed, _) | (_, None) => {
             format!("{host}: failed: {}\n", report.error.as_deref().unwrap_or("nothing was committed"))
         }
@@ -59,7 +60,7 @@ pub(crate) fn snapshot(report: &SnapshotReport) -> String {
     for warning in &report.warnings {
         text.push_str(&format!("  warning: {warning}\n"));
     }
-    if report.interrupted {
+    if report.interrupted && report.sequence.is_some() {
         text.push_str("  interrupted: what was done is committed; run again to go on\n");
     }
     text

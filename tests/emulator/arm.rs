@@ -216,7 +216,7 @@ async fn the_cloud_describes_itself_to_anybody() {
 
 #[tokio::test]
 async fn tags_are_shown_and_scopes_decide_who_may_list_where() {
-    let seed = SEED.replacen("retention_days = 30", "retention_days = 30\n    tags = { Env = \"prod\" }", 1).replace(
+    let seed = SEED.replacen("tags = { owner = \"payments\" }", "tags = { Env = \"prod\" }", 1).replace(
         "    [[principal]]",
         "    [[principal]]\n    name = \"group\"\n    actions = [\"*\"]\n    \
          scopes = [\"/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-prod\"]\n    [[principal]]",

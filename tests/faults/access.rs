@@ -70,11 +70,6 @@ fn management() -> Vec<Row> {
     let mut rows = Vec::new();
     for Plague { what, action, passing, condition } in plagues() {
         let rule = rule(action);
-        // It is JSON that tells nothing of the vault, and the search through the subscription finds what does.
-        if what == "200 with `[]`" {
-            rows.push(Row::new("`[]` where the vault was to be", [always(rule)], Expect::Complete));
-            continue;
-        }
         let aside = Expect::Aside(match condition {
             "malformed" => "vault-facts-malformed",
             "unavailable" => "vault-facts-unavailable",

@@ -200,6 +200,22 @@ fn items() -> Vec<Row> {
         Row::new("an item's id is a number", before(r#"{"id":7}"#), malformed.clone()),
         Row::new("an item's id is no address", before(r#"{"id":"secrets/s1"}"#), malformed.clone()),
         Row::new("an item's id is of a key", before(r#"{"id":"https://HOST/keys/k1"}"#), malformed.clone()),
+        Row::new(
+            "an item's id is of another vault",
+            before(r#"{"id":"https://evil.example/secrets/foreign"}"#),
+            malformed.clone(),
+        ),
+        Row::new(
+            "a deleted item is purged in the year 11232",
+            [vault(
+                "GET",
+                "/deletedsecrets",
+                body(
+                    r#"{"value":[{"id":"https://HOST/deletedsecrets/gone","scheduledPurgeDate":292277026596}],"nextLink":null}"#,
+                ),
+            )],
+            Expect::Complete,
+        ),
         Row::new("an item's name has 128 letters", before(&long), malformed.clone()),
         Row::new("an item's name has a dot", before(r#"{"id":"https://HOST/secrets/a.b"}"#), malformed.clone()),
         Row::new("an item's name is `..`", before(r#"{"id":"https://HOST/secrets/.."}"#), malformed.clone()),
@@ -207,7 +223,7 @@ fn items() -> Vec<Row> {
         Row::new("an item comes twice", before(r#"{"id":"https://HOST/secrets/s1"}"#), Expect::Complete),
         Row::new(
             "an item comes twice, in another case",
-            before(r#"{"id":"https://host/secrets/S1"}"#),
+            before(r#"{"id":"https://HOST/secrets/S1"}"#),
             Expect::Complete,
         ),
         Row::new(

@@ -242,6 +242,8 @@ fn judge(report: &Report, expect: &Expect, what: &str) {
         }
         Expect::Gap(code) => judge(report, &Expect::Gaps(code, 1), what),
         Expect::Gaps(code, count) => {
+            // The vault's settings may meet the same fault; that is a gap of their own.
+            let found: Vec<_> = found.iter().filter(|(_, code)| !code.starts_with("vault-")).collect();
             assert!(found.iter().all(|(object, found)| object.is_some() && *found == code), "{what}");
             assert_eq!((found.len() as u64, gaps, report.status), (count, count, Outcome::Partial), "{what}");
         }
@@ -250,7 +252,11 @@ fn judge(report: &Report, expect: &Expect, what: &str) {
             assert_eq!((seen, gaps, report.status), (expected, 0, Outcome::Partial), "{what}");
         }
         Expect::Aside(code) => {
-            assert_eq!((&found[..], gaps, report.status), (&[(None, code)][..], 0, Outcome::Complete), "{what}");
+            assert!(
+                found.contains(&(None, code)) && found.iter().all(|(_, code)| code.starts_with("vault-")),
+                "{what}"
+            );
+            assert_eq!((gaps, report.status), (0, Outcome::Complete), "{what}");
         }
         Expect::Fails(_) => panic!("{what}"),
     }

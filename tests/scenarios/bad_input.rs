@@ -91,7 +91,11 @@ fn a_denied_backup_is_a_gap_of_that_object_and_the_rest_is_taken() {
     assert_eq!(code, 3, "{stdout}{stderr}");
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(report["status"], "partial");
-    assert_eq!(report["objects"], serde_json::json!({"seen": 7, "captured": 4, "reused": 0, "gaps": 3}), "{report:#}");
+    assert_eq!(
+        report["objects"],
+        serde_json::json!({"seen": 7, "captured": 4, "reused": 0, "gaps": 3, "excluded": 0}),
+        "{report:#}"
+    );
     let denied: Vec<&str> = report["gaps"]
         .as_array()
         .unwrap()

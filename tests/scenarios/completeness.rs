@@ -44,7 +44,7 @@ fn what_is_disabled_expired_or_not_yet_valid_is_taken_like_the_rest() {
     let world = world(&objects.join(", "));
     let (code, report) = world.json(&["snapshot"]);
     assert_eq!((code, &report["status"]), (0, &"complete".into()), "{report:#}");
-    assert_eq!(report["objects"], serde_json::json!({"seen": 9, "captured": 9, "reused": 0, "gaps": 0}));
+    assert_eq!(report["objects"], serde_json::json!({"seen": 9, "captured": 9, "reused": 0, "gaps": 0, "excluded": 0}));
     for kind in ["key", "secret", "certificate"] {
         for (state, member) in [("disabled", "enabled"), ("expired", "exp"), ("future", "nbf")] {
             let file = &sealed(&world, &format!("{kind}/{kind}-{state}"))[0];
@@ -69,7 +69,7 @@ fn more_versions_than_azure_backs_up_are_a_gap_that_says_how_many() {
     );
     let (code, report) = world.json(&["snapshot"]);
     assert_eq!((code, &report["status"]), (3, &"partial".into()), "{report:#}");
-    assert_eq!(report["objects"], serde_json::json!({"seen": 2, "captured": 1, "reused": 0, "gaps": 1}));
+    assert_eq!(report["objects"], serde_json::json!({"seen": 2, "captured": 1, "reused": 0, "gaps": 1, "excluded": 0}));
     let gap = &report["gaps"].as_array().unwrap().iter().find(|gap| gap["object"] == "secret/more").unwrap();
     assert_eq!(gap["code"], "too-many-versions");
     assert!(gap["detail"].as_str().unwrap().starts_with("secret/more has 502 versions"), "{gap}");

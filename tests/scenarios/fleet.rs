@@ -235,7 +235,7 @@ fn a_run_whose_time_is_over_says_what_it_left_and_the_next_begins_there() {
         first["vaults"].as_array().unwrap().iter().filter(|it| it["status"] == "skipped").collect();
     assert_eq!((first["vaults"].as_array().unwrap().len(), skipped.len() >= 3), (4, true), "{first:#}");
     assert_eq!(first["total"]["skipped"], skipped.len());
-    assert!(skipped.iter().all(|it| it["sequence"].is_null() && it["interrupted"] == false));
+    assert!(skipped.iter().all(|it| it["sequence"].is_null()));
 
     world.azure.set_limits(limits(0));
     let (_, listed) = world.json(&["vaults"]);

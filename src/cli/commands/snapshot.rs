@@ -44,6 +44,10 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         fleet = asked.fleet(assembly) => fleet?,
         halt = stop.wait() => return Err(nothing_begun(halt)),
     };
+    // What the settings cannot promise is found before the archive is asked.
+    for member in &fleet.members {
+        assembly.policy(&member.uri).and_then(|policy| assembly.promise(&policy)).context(member.name.as_str())?;
+    }
     let archive = assembly.archive()?;
     let writing = assembly.writing(&archive).await?;
     // What is printed follows from what was asked, not from how many vaults there happen to be tonight.
@@ -56,10 +60,6 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
             turns.into_iter().map(|(member, _)| member).collect()
         }
     };
-    // What the settings cannot promise is found before anything is sent.
-    for member in &members {
-        assembly.policy(&member.uri).and_then(|policy| assembly.promise(&policy)).context(member.name.as_str())?;
-    }
     let run = Run { assembly, archive: &archive, writing, effort, bars: Bars::new(console), stop, alone };
     let at_once = usize::from(assembly.settings.capture.vaults_in_flight);
     let mut outcomes = fleet::run(members, at_once, stop, |member| run.one(member)).await;

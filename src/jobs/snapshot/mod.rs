@@ -26,10 +26,10 @@ use super::protection::{Demand, insist};
 use crate::ambient::Ambient;
 use crate::archive::Reader;
 use crate::capture::Renewal;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Result};
 use crate::format::manifest::{self, Counts, Header, Status};
 use crate::policy::Policy;
-use crate::progress::{Halt, Progress, Stop};
+use crate::progress::{Progress, Stop};
 use crate::seal::Recipients;
 use crate::store;
 use crate::tlog::Signer;
@@ -79,32 +79,21 @@ pub struct Order {
 /// Takes a snapshot of one vault and commits it.
 ///
 /// A request to stop is heard at any moment: what was taken until then is committed, and the next run goes on from there.
-/// Where nothing was taken yet, nothing is committed and the request is the error.
+/// Where nothing was taken yet, nothing is committed, and the vault counts as skipped.
 pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
     let begun = tokio::select! {
         biased;
-        begun = begin(doors, order) => begun,
-        why = doors.stop.wait() => Err(too_early(why)),
+        begun = begin(doors, order) => Some(begun?),
+        _ = doors.stop.wait() => None,
     };
-    let mut run = begun?;
+    let Some(mut run) = begun else { return Ok(Report::stopped(doors.vault.uri())) };
     run.all().await?;
-    match run.halted {
+    if run.halted.is_some() && run.gained == 0 {
         // What was there before says more than what we would write now.
-        Some(why) if run.gained == 0 => Err(too_early(why)),
-        _ => {
-            commit::commit(&mut run).await?;
-            Ok(report(run))
-        }
+        return Ok(Report::stopped(doors.vault.uri()));
     }
-}
-
-/// Nothing was taken yet, so there is nothing to commit.
-fn too_early(why: Halt) -> Error {
-    match why {
-        Halt::Signal => Error::new(Kind::Interrupted, "interrupted before anything was taken"),
-        Halt::Deadline => Error::new(Kind::Unavailable, "the deadline came before anything was taken")
-            .hint("give the run more time with --deadline, or fewer vaults"),
-    }
+    commit::commit(&mut run).await?;
+    Ok(report(run))
 }
 
 /// Looks at the archive and at the vault as a whole; takes nothing yet.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::model::VaultUri;
 
 /// What a snapshot did. Its JSON form is a contract (`docs/JSON.md`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,6 +55,11 @@ impl Report {
         }
     }
 
+    /// The report of a vault of which nothing was taken when the run was stopped.
+    pub fn stopped(vault: &VaultUri) -> Self {
+        Report { interrupted: true, ..Report::skipped(vault.as_str()) }
+    }
+
     /// The report of a vault whose turn did not come before the run was stopped.
     pub fn skipped(vault: &str) -> Self {
         Report {
@@ -85,7 +91,7 @@ pub enum Outcome {
     Partial,
     /// Nothing was committed.
     Failed,
-    /// Its turn did not come before the run was stopped.
+    /// The run was stopped before anything of it was taken.
     Skipped,
 }
 
