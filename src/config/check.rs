@@ -141,6 +141,7 @@ fn capture(raw: &RawCapture) -> Capture {
         protection_min: raw.protection_min.as_ref().map_or(default.protection_min, |span| span.0),
         max_in_flight: raw.max_in_flight.as_ref().map_or(default.max_in_flight, |number| number.0),
         share: raw.share.as_ref().map_or(default.share, |share| share.0),
+        limits: raw.limits.unwrap_or(default.limits),
     }
 }
 

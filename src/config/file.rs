@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
-use super::{CloudName, Worm, duration};
+use super::{CloudName, Limits, Worm, duration};
 use crate::error::{Error, Result};
 use crate::model::VaultUri;
 
@@ -80,6 +80,7 @@ pub(super) struct RawCapture {
     pub(super) protection_min: Option<Span>,
     pub(super) max_in_flight: Option<InFlight>,
     pub(super) share: Option<Share>,
+    pub(super) limits: Option<Limits>,
 }
 
 /// A path, or several.

@@ -236,6 +236,19 @@ pub struct Capture {
     pub max_in_flight: u16,
     /// The share of a vault's documented request limit that is used at most, above 0 and at most 1.
     pub share: f64,
+    /// Whether the documented limits are heeded at all.
+    pub limits: Limits,
+}
+
+/// Which request limits are heeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limits {
+    /// Azure's.
+    #[default]
+    Documented,
+    /// None, as on an emulator of one's own: every request goes out at once.
+    None,
 }
 
 impl Default for Capture {
@@ -247,6 +260,7 @@ impl Default for Capture {
             protection_min: Duration::from_secs(30 * DAY),
             max_in_flight: 16,
             share: 0.25,
+            limits: Limits::Documented,
         }
     }
 }

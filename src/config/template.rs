@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Archive, Capture, Cloud, CloudName, Credential, Network, Secret, Settings, Store, Vault, Worm, duration};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Limits, Network, Secret, Settings, Store, Vault, Worm, duration,
+};
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
 pub fn template(settings: &Settings) -> String {
@@ -151,6 +153,10 @@ fn capture(text: &mut String, capture: &Capture) {
     for (name, value, is_default, what) in rows {
         let field = format!("{}{name} = {value}", if is_default { "# " } else { "" });
         line(text, &format!("{field:<34} # {what}"));
+    }
+    // Nobody needs to be told of it who does not have it.
+    if capture.limits == Limits::None {
+        line(text, "limits = \"none\"");
     }
 }
 
@@ -313,6 +319,7 @@ mod tests {
                 protection_min: Duration::from_secs(86_400),
                 max_in_flight: 3,
                 share: 0.5,
+                limits: Limits::None,
             },
         };
         assert_eq!(read_back(&settings), settings);

@@ -13,7 +13,8 @@ use super::azure::{Azure, Strike};
 use super::clock;
 use super::faults::{Action, Rewrite, When};
 use super::http::{self, Broken, Reply, Unread};
-use super::journal::Logged;
+use super::journal::{Logged, Tally};
+use super::limits::Class;
 use super::wire::{Caller, Request, Response};
 
 /// Answers a request to the service at `host`.
@@ -45,7 +46,11 @@ pub(super) async fn exchange(
     clock::sleep(azure.latency()).await;
     let mut response = answer(&azure, id, caller.as_ref(), &request, strike.as_mut()).await?;
     complete(&azure, id, &request, &mut response);
-    azure.journal(|journal| journal.answered(n, response.status.as_u16()));
+    let tally = tally(&request, &response);
+    azure.journal(|journal| {
+        journal.answered(n, tally.status);
+        journal.add(&request.host, tally);
+    });
     let cut = strike.is_some_and(|strike| strike.action == Action::Rewrite(Rewrite::Cut));
     Ok(http::write(response, &method, cut))
 }
@@ -63,6 +68,16 @@ fn entry(request: &Request, query: String, caller: Option<&Caller>, now: DateTim
         fault: None,
         caller: caller.map(|caller| caller.name.clone()),
         user_agent: request.header("user-agent").map(str::to_owned),
+    }
+}
+
+fn tally(request: &Request, response: &Response) -> Tally {
+    Tally {
+        class: Class::of(request).map(Class::name),
+        status: response.status.as_u16(),
+        requests: 1,
+        received: request.body.len() as u64,
+        sent: response.body.len() as u64,
     }
 }
 

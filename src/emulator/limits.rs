@@ -48,6 +48,18 @@ impl Class {
         })
     }
 
+    /// Its name in the control interface.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Class::KeyCreate => "key-create",
+            Class::HsmKeyCreate => "hsm-key-create",
+            Class::Key => "key",
+            Class::SecretCreate => "secret-create",
+            Class::Vault => "vault",
+            Class::Storage => "storage",
+        }
+    }
+
     fn limit(self) -> usize {
         match self {
             Class::HsmKeyCreate => 10,

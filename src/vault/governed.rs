@@ -88,9 +88,9 @@ pub struct Governed<V> {
 }
 
 impl<V: Read> Governed<V> {
-    /// Governs `inner`: at most `share` of the documented limit, above 0 and at most 1.
+    /// Governs `inner`: at most `share` of the documented limit, above 0 and at most 1; infinity lifts every limit.
     pub fn new(inner: V, share: f64, ambient: Ambient) -> Self {
-        let share = share.clamp(0.001, 1.0);
+        let share = if share == f64::INFINITY { share } else { share.clamp(0.001, 1.0) };
         let pace = Pace { share, nerve: 1.0, next: ambient.now(), throttled: 0 };
         Governed { inner, pace: Mutex::new(pace), ambient }
     }
