@@ -6,13 +6,13 @@
 // A benchmark is a test's kin: what cannot go on stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::Deserialize;
 
@@ -61,7 +61,8 @@ struct Bare {
     blob: (Bytes, String),
     /// Between two requests to the vault, if they are paced.
     pace: Option<tokio::sync::Mutex<tokio::time::Interval>>,
-    done: AtomicU64,
+    asked: AtomicU64,
+    pages: AtomicU64,
 }
 
 impl Bare {
@@ -92,7 +93,8 @@ impl Bare {
             client,
             blob: (blob.into(), digest),
             pace,
-            done: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            pages: AtomicU64::new(0),
         })
     }
 
@@ -101,7 +103,8 @@ impl Bare {
             pace.lock().await.tick().await;
         }
         let request = self.client.request(method.clone(), url).bearer_auth(&self.vault_token);
-        let request = request.header("accept", "application/json").header("x-ms-client-request-id", one_id(&self.done));
+        let request =
+            request.header("accept", "application/json").header("x-ms-client-request-id", one_id(&self.asked));
         let request = if method == Method::POST { request.header("content-length", "0") } else { request };
         Ok(sent(request).await?.bytes().await?)
     }
@@ -111,19 +114,13 @@ impl Bare {
     }
 
     /// The items of a list, page by page, as they come.
-    fn list(
-        self: Arc<Self>,
-        kind: &'static str,
-        list: String,
-    ) -> impl futures::Stream<Item = Result<(&'static str, Item)>> {
+    fn list(self: Arc<Self>, list: String) -> impl Stream<Item = Result<Item>> {
         let first = Some(self.url(&list));
-        futures::stream::unfold((self, first), move |(bare, url)| async move {
+        futures::stream::unfold((self, first), |(bare, url)| async {
             let url = url?;
+            bare.pages.fetch_add(1, Ordering::Relaxed);
             match bare.ask(Method::GET, &url).await.and_then(|body| Ok(serde_json::from_slice::<Page>(&body)?)) {
-                Ok(page) => {
-                    let items = page.value.into_iter().map(|item| Ok((kind, item))).collect::<Vec<_>>();
-                    Some((items, (bare, page.next)))
-                }
+                Ok(page) => Some((page.value.into_iter().map(Ok).collect(), (bare, page.next))),
                 Err(error) => Some((vec![Err(error)], (bare, None))),
             }
         })
@@ -156,7 +153,7 @@ impl Bare {
             .header("if-none-match", "*")
             .header("x-ms-blob-content-md5", digest)
             .header("x-ms-blob-type", "BlockBlob")
-            .header("x-ms-client-request-id", one_id(&self.done))
+            .header("x-ms-client-request-id", one_id(&self.asked))
             .header("x-ms-version", "2024-11-04")
             .body(blob.clone());
         sent(request).await?.bytes().await?;
@@ -186,40 +183,31 @@ async fn token(client: &Client, ready: &Ready, scope: &str) -> Result<String> {
     Ok(serde_json::from_slice::<Token>(&sent(request).await?.bytes().await?)?.access_token)
 }
 
-async fn run(arguments: &[String]) -> Result<u64> {
+/// Objects taken, and pages of lists read.
+async fn run(arguments: &[String]) -> Result<(u64, u64)> {
     let in_flight: usize = arguments.get(3).ok_or("too few arguments")?.parse()?;
     let bare = Arc::new(Bare::new(arguments).await?);
     let mut lists = futures::stream::SelectAll::new();
-    for (kind, deleted) in [
-        ("keys", false),
-        ("secrets", false),
-        ("certificates", false),
-        ("keys", true),
-        ("secrets", true),
-        ("certificates", true),
-    ] {
-        let path = if deleted { format!("deleted{kind}") } else { kind.to_owned() };
-        let listed = bare.clone().list(kind, path);
-        lists.push(Box::pin(listed.filter(move |item| std::future::ready(!deleted || item.is_err()))));
+    for kind in ["keys", "secrets", "certificates"] {
+        // What a certificate brings along is taken with it.
+        let own = move |item: &Result<Item>| !item.as_ref().is_ok_and(|item| item.managed && kind != "certificates");
+        let live = bare.clone().list(kind.to_owned()).filter(move |item| ready(own(item)));
+        let deleted = bare.clone().list(format!("deleted{kind}")).filter(|item| ready(item.is_err()));
+        lists.push(live.map(move |item| (kind, item)).boxed());
+        lists.push(deleted.map(move |item| (kind, item)).boxed());
     }
-    let mut taken: BTreeMap<&str, u64> = BTreeMap::new();
     let mut objects = lists
-        .filter(|listed| {
-            std::future::ready(!listed.as_ref().is_ok_and(|(kind, item)| item.managed && *kind != "certificates"))
-        })
-        .map(|listed| {
+        .map(|(kind, item)| {
             let bare = bare.clone();
-            tokio::spawn(async move {
-                let (kind, item) = listed?;
-                let name = item.id.rsplit('/').next().unwrap_or_default();
-                bare.take(kind, name).await.map(|()| kind)
-            })
+            tokio::spawn(async move { bare.take(kind, item?.id.rsplit('/').next().unwrap_or_default()).await })
         })
         .buffer_unordered(in_flight);
+    let mut taken = 0;
     while let Some(done) = objects.next().await {
-        *taken.entry(done??).or_default() += 1;
+        done??;
+        taken += 1;
     }
-    Ok(taken.values().sum())
+    Ok((taken, bare.pages.load(Ordering::Relaxed)))
 }
 
 fn main() {
@@ -231,7 +219,7 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     match runtime.block_on(run(&arguments)) {
-        Ok(objects) => println!("{{\"objects\": {objects}}}"),
+        Ok((objects, pages)) => println!("{{\"objects\": {objects}, \"pages\": {pages}}}"),
         Err(error) => {
             eprintln!("bare_loop: {error:?}");
             std::process::exit(1);

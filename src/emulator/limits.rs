@@ -37,8 +37,7 @@ impl Class {
         if !request.host.ends_with(".vault.azure.net") && !request.host.ends_with(".managedhsm.azure.net") {
             return None;
         }
-        let segments = request.segments();
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         Some(match (&request.method, path.as_slice()) {
             (&Method::POST, ["keys", _, "create"]) if hsm(request) => Class::HsmKeyCreate,
             (&Method::POST, ["keys", _, "create"]) => Class::KeyCreate,
