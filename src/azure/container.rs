@@ -131,6 +131,8 @@ impl Container {
             let options = BlobClientUploadOptions {
                 blob_content_md5: Some(digest.to_vec()),
                 method_options: ClientMethodOptions { context },
+                // One request needs no more; without it the SDK asks the system, each time, how many processors there are.
+                parallel: Some(NonZero::<usize>::MIN),
                 partition_size: NonZero::new(PUT_LIMIT),
                 ..BlobClientUploadOptions::default()
             };

@@ -157,6 +157,7 @@ fn capture(raw: RawCapture) -> Capture {
         policy: raw.policy.unwrap_or(default.policy),
         max_in_flight: raw.max_in_flight.map_or(default.max_in_flight, |number| number.0),
         share: raw.share.map_or(default.share, |share| share.0),
+        limits: raw.limits.unwrap_or(default.limits),
         vaults_in_flight: raw.vaults_in_flight.map_or(default.vaults_in_flight, |number| number.0),
     }
 }

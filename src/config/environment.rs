@@ -133,6 +133,7 @@ impl Setter<'_> {
                 capture.share = number.map(Share::try_from).transpose()?;
                 Ok(())
             }
+            ["CAPTURE", "LIMITS"] => self.text(&mut capture.limits),
             _ => unknown(),
         }
     }

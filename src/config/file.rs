@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
-use super::{CloudName, Worm};
+use super::{CloudName, Limits, Worm};
 use crate::model::{Glob, SubscriptionId, Tag, VaultUri};
 use crate::policy::Choice;
 
@@ -105,6 +105,7 @@ pub(super) struct RawCapture {
     pub(super) max_in_flight: Option<InFlight>,
     pub(super) share: Option<Share>,
     pub(super) vaults_in_flight: Option<VaultsInFlight>,
+    pub(super) limits: Option<Limits>,
 }
 
 /// A path, or several.

@@ -246,13 +246,32 @@ pub struct Capture {
     /// The share of the documented request limits, of a vault and of its subscription, that is used at most, above 0 and
     /// at most 1.
     pub share: f64,
+    /// Whether the documented limits are heeded at all.
+    pub limits: Limits,
     /// Vaults at the same time, 1 to 64. No part of the policy: it changes nothing in any archive.
     pub vaults_in_flight: u16,
 }
 
+/// Which request limits are heeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limits {
+    /// Azure's.
+    #[default]
+    Documented,
+    /// None, as on an emulator of one's own: every request goes out at once.
+    None,
+}
+
 impl Default for Capture {
     fn default() -> Self {
-        Capture { policy: Choice::default(), max_in_flight: 16, share: 0.25, vaults_in_flight: 4 }
+        Capture {
+            policy: Choice::default(),
+            max_in_flight: 16,
+            share: 0.25,
+            limits: Limits::Documented,
+            vaults_in_flight: 4,
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Worm,
+};
 use crate::policy::Choice;
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
@@ -186,6 +188,10 @@ fn capture(text: &mut String, capture: &Capture) {
         let field = format!("{}{name} = {value}", if is_default { "# " } else { "" });
         line(text, &format!("{field:<34} # {what}"));
     }
+    // Nobody needs to be told of it who does not have it.
+    if capture.limits == Limits::None {
+        line(text, "limits = \"none\"");
+    }
 }
 
 fn line(text: &mut String, line: &str) {
@@ -364,6 +370,7 @@ mod tests {
                 max_in_flight: 3,
                 share: 0.5,
                 vaults_in_flight: 9,
+                limits: Limits::None,
             },
         };
         assert_eq!(read_back(&settings), settings);

@@ -81,6 +81,7 @@ fn answer(azure: &Azure, method: &Method, path: &str, query: Option<&str>, body:
     match (method, path) {
         (&Method::GET, "/health") => Ok(json!({"status": "ok", "now": azure.clock.now()})),
         (&Method::GET, "/requests") => Ok(json!({"requests": azure.requests(since(query)?)})),
+        (&Method::GET, "/traffic") => Ok(json!({"traffic": azure.journal(|journal| journal.tallies())})),
         (&Method::POST, "/clock") => {
             let Advance { advance_seconds } = parse(body)?;
             azure.advance(Duration::from_secs(advance_seconds));
@@ -114,7 +115,7 @@ fn answer(azure: &Azure, method: &Method, path: &str, query: Option<&str>, body:
             azure.request_stop();
             Ok(json!({"status": "stopping"}))
         }
-        (_, "/health" | "/requests" | "/clock" | "/limits" | "/faults" | "/shutdown") => {
+        (_, "/health" | "/requests" | "/traffic" | "/clock" | "/limits" | "/faults" | "/shutdown") => {
             Err(Refused(StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {method}")))
         }
         _ => Err(Refused(StatusCode::NOT_FOUND, format!("there is no {path}"))),

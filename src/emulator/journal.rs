@@ -1,6 +1,7 @@
-//! The request log: what was asked of the emulated services, and how it was answered. Bounded; pure.
+//! The request log: what was asked of the emulated services, and how it was answered. Single requests are forgotten in
+//! time, sums are not. Bounded; pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -35,11 +36,27 @@ pub struct Logged {
     pub user_agent: Option<String>,
 }
 
+/// Answered requests to one host that counted as one class and had one status, added up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// What they counted as; absent where no limit is emulated.
+    pub class: Option<&'static str>,
+    /// The status of the answers.
+    pub status: u16,
+    /// How many.
+    pub requests: u64,
+    /// Bytes of the requests' bodies.
+    pub received: u64,
+    /// Bytes of the answers' bodies.
+    pub sent: u64,
+}
+
 /// The log.
 #[derive(Debug, Default)]
 pub struct Journal {
     last: u64,
     entries: VecDeque<Logged>,
+    tallies: BTreeMap<String, Vec<Tally>>,
 }
 
 impl Journal {
@@ -65,6 +82,27 @@ impl Journal {
         if let Some(entry) = self.entry(n) {
             entry.status = Some(status);
         }
+    }
+
+    /// Adds an answered request to the sums of its host.
+    pub fn add(&mut self, host: &str, one: Tally) {
+        if !self.tallies.contains_key(host) {
+            self.tallies.insert(host.to_owned(), Vec::new());
+        }
+        let Some(tallies) = self.tallies.get_mut(host) else { return };
+        match tallies.iter_mut().find(|tally| (tally.class, tally.status) == (one.class, one.status)) {
+            None => tallies.push(one),
+            Some(tally) => {
+                tally.requests += one.requests;
+                tally.received += one.received;
+                tally.sent += one.sent;
+            }
+        }
+    }
+
+    /// The sums by host, since the start.
+    pub fn tallies(&self) -> BTreeMap<String, Vec<Tally>> {
+        self.tallies.clone()
     }
 
     fn entry(&mut self, n: u64) -> Option<&mut Logged> {

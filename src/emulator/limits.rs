@@ -37,8 +37,7 @@ impl Class {
         if !request.host.ends_with(".vault.azure.net") && !request.host.ends_with(".managedhsm.azure.net") {
             return None;
         }
-        let segments = request.segments();
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         Some(match (&request.method, path.as_slice()) {
             (&Method::POST, ["keys", _, "create"]) if hsm(request) => Class::HsmKeyCreate,
             (&Method::POST, ["keys", _, "create"]) => Class::KeyCreate,
@@ -46,6 +45,18 @@ impl Class {
             (&Method::PUT, ["secrets", _]) => Class::SecretCreate,
             _ => Class::Vault,
         })
+    }
+
+    /// Its name in the control interface.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Class::KeyCreate => "key-create",
+            Class::HsmKeyCreate => "hsm-key-create",
+            Class::Key => "key",
+            Class::SecretCreate => "secret-create",
+            Class::Vault => "vault",
+            Class::Storage => "storage",
+        }
     }
 
     fn limit(self) -> u64 {

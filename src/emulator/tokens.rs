@@ -1,4 +1,8 @@
-//! Entra's access tokens: real JWTs, signed with RS256 and checked on every use. Pure but for its key; knows no HTTP.
+//! Entra's access tokens: real JWTs, signed with RS256. A signature is checked when a token is first seen, its times on
+//! every use. Pure but for its key; knows no HTTP.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -17,12 +21,24 @@ use crate::error::{Error, Result};
 /// Seconds that a token holds.
 pub(super) const LIFETIME: i64 = 3_600;
 
+/// Tokens that are remembered as checked; beyond, all are forgotten and checked again.
+const REMEMBERED: usize = 1_000;
+
 /// Issues and checks tokens.
 pub(super) struct Tokens {
     tenant_id: String,
     applications: Vec<Application>,
     key: KeyPair,
     key_id: String,
+    checked: Mutex<HashMap<String, Checked>>,
+}
+
+/// What a token of this tenant says.
+#[derive(Clone)]
+struct Checked {
+    caller: Arc<Caller>,
+    nbf: i64,
+    exp: i64,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +59,13 @@ impl Tokens {
         let key = identity.token_key()?;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key().as_ref());
         let key_id = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..20).unwrap_or_default());
-        Ok(Tokens { tenant_id: identity.tenant_id.clone(), applications: identity.applications.clone(), key, key_id })
+        Ok(Tokens {
+            tenant_id: identity.tenant_id.clone(),
+            applications: identity.applications.clone(),
+            key,
+            key_id,
+            checked: Mutex::default(),
+        })
     }
 
     /// The application with that id.
@@ -99,30 +121,48 @@ impl Tokens {
     }
 
     /// Who presents `authorization`; nobody if it is no token of this tenant that holds at `now`.
-    pub(super) fn caller(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Option<Caller> {
+    pub(super) fn caller(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Option<Arc<Caller>> {
         let (scheme, token) = authorization?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let (signed, signature) = token.trim().rsplit_once('.')?;
+        let token = token.trim();
+        let known = self.checked.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        let checked = match known {
+            Some(checked) => checked,
+            None => self.check(token)?,
+        };
+        let now = now.timestamp();
+        (checked.nbf <= now && now < checked.exp).then_some(checked.caller)
+    }
+
+    /// Checks a token, whenever it may hold, and remembers it.
+    fn check(&self, token: &str) -> Option<Checked> {
+        let (signed, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.key.public_key())
             .verify(signed.as_bytes(), &signature)
             .ok()?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signed.split_once('.')?.1).ok()?).ok()?;
-        let now = now.timestamp();
-        if claims.iss != self.issuer() || now < claims.nbf || now >= claims.exp {
+        if claims.iss != self.issuer() {
             return None;
         }
         let application = self.application(&claims.appid)?;
-        Some(Caller {
+        let caller = Arc::new(Caller {
             name: application.name.clone(),
             client_id: application.client_id.clone(),
             object_id: application.object_id.clone(),
             audience: claims.aud.trim_end_matches('/').to_owned(),
             actions: application.actions.clone(),
             scopes: application.scopes.clone(),
-        })
+        });
+        let checked = Checked { caller, nbf: claims.nbf, exp: claims.exp };
+        let mut remembered = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(token.to_owned(), checked.clone());
+        Some(checked)
     }
 
     /// The key set that checks the tokens (RFC 7517).

@@ -52,6 +52,12 @@ async fn the_log_tells_who_asked_what_and_what_came_of_it() {
     assert_eq!((&entries[2]["caller"], &entries[2]["status"]), (&Value::Null, &json!(401)));
     let (_, later) = control.get("/requests?since=2").await;
     assert_eq!(later["requests"], json!([entries[2]]));
+
+    let (_, sums) = control.get("/traffic").await;
+    let vault = sums["traffic"]["prod.vault.azure.net"].as_array().unwrap();
+    let told: Vec<Value> = vault.iter().map(|sum| json!([sum["class"], sum["status"], sum["requests"]])).collect();
+    assert_eq!(told, [json!(["secret-create", 200, 1]), json!(["vault", 401, 1])]);
+    assert_eq!(vault[0]["received"], json!(13));
 }
 
 #[tokio::test]
