@@ -17,6 +17,7 @@ mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 use serde_json::json;
@@ -24,6 +25,9 @@ use serde_json::json;
 use crate::error::{Error, Kind};
 use args::{Cli, Output};
 use console::Console;
+
+/// Threads for what may block: sealing, files, names of hosts. Many more than processors only cost memory.
+const BLOCKING: usize = 16;
 
 /// Runs the program with the given arguments, the program's name first.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -33,12 +37,18 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return unparsed(&error, wants_json),
     };
     logging::start(cli.verbose);
-    let console = Console::new(cli.output);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let console = Arc::new(Console::new(cli.output));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING).build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&console, &Error::internal(format!("couldn't start: {error}"))),
     };
-    let outcome = runtime.block_on(commands::run(cli, &console));
+    // In a task of its own: this thread would have to be woken for every answer.
+    let shared = console.clone();
+    let running = runtime.spawn(async move { commands::run(cli, &shared).await });
+    let outcome = runtime
+        .block_on(running)
+        .unwrap_or_else(|error| Err(Error::internal(format!("the command ended without a result: {error}"))));
     // Threads that still wait for the network must not hold up the end of the program.
     runtime.shutdown_background();
     match outcome {

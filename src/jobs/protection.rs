@@ -1,7 +1,7 @@
 //! Reading back what was written: the same bytes, one version, protected. A store that ignores write-once rules is
 //! found out here, before anything refers to what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use futures::StreamExt;
 
@@ -43,7 +43,7 @@ pub fn insist(store: &dyn store::Read, guard: &Guard, demand: Demand) -> Result<
     Err(unprotected(&store.describe(), "it has no immutability policy"))
 }
 
-/// Lists what was written and compares. Returns each file's protection, by path.
+/// Lists what was written and compares. Returns how each file is protected, in their order.
 ///
 /// `prefix` is common to all paths. Fails with `Noncompliant` for a file that is not protected although that was
 /// demanded, with `Tampered` for other bytes or more than one version.
@@ -53,9 +53,9 @@ pub async fn read_back(
     demand: Demand,
     written: &[Written],
     prefix: &str,
-) -> Result<BTreeMap<StorePath, Protection>> {
-    let wanted: BTreeMap<&StorePath, &Written> = written.iter().map(|file| (&file.path, file)).collect();
-    let mut found: BTreeMap<StorePath, Vec<Listed>> = BTreeMap::new();
+) -> Result<Vec<Protection>> {
+    let wanted: HashMap<&StorePath, usize> = written.iter().map(|file| &file.path).zip(0..).collect();
+    let mut found: Vec<Option<Protection>> = vec![None; written.len()];
     let prefixes: Vec<&str> = match written.len() {
         0 => Vec::new(),
         1..=ONE_BY_ONE => written.iter().map(|file| file.path.as_str()).collect(),
@@ -65,20 +65,16 @@ pub async fn read_back(
         let mut list = store.list(prefix);
         while let Some(listed) = list.next().await {
             let listed = listed?;
-            if let Ok(path) = &listed.path
-                && wanted.contains_key(path)
-            {
-                found.entry(path.clone()).or_default().push(listed);
+            let Some(index) = listed.path.as_ref().ok().and_then(|path| wanted.get(path)) else { continue };
+            let (Some(file), Some(place)) = (written.get(*index), found.get_mut(*index)) else { continue };
+            match place {
+                Some(_) => return Err(tampered(&file.path, "has more than one version now")),
+                None => *place = Some(compare(store, guard, demand, file, &listed).await?),
             }
         }
     }
-    let mut protections = BTreeMap::new();
-    for (path, file) in wanted {
-        let versions = found.remove(path).unwrap_or_default();
-        let protection = compare(store, guard, demand, file, &versions).await?;
-        protections.insert(path.clone(), protection);
-    }
-    Ok(protections)
+    let gone = |file: &Written| tampered(&file.path, "is not there now");
+    found.into_iter().zip(written).map(|(protection, file)| protection.ok_or_else(|| gone(file))).collect()
 }
 
 async fn compare(
@@ -86,28 +82,28 @@ async fn compare(
     guard: &Guard,
     demand: Demand,
     file: &Written,
-    versions: &[Listed],
+    listed: &Listed,
 ) -> Result<Protection> {
     let path = &file.path;
-    let tampered = |what: &str| Error::new(Kind::Tampered, format!("{path} was written a moment ago, and {what}"));
-    let [listed] = versions else {
-        return Err(tampered(if versions.is_empty() { "is not there now" } else { "has more than one version now" }));
-    };
     let same = match listed.md5 {
         Some(md5) => md5 == file.md5,
         None => crate::archive::md5(&store.get(path, listed.version.as_deref(), file.size).await?) == file.md5,
     };
     if !same || listed.size != file.size {
-        return Err(tampered("holds other bytes now"));
+        return Err(tampered(path, "holds other bytes now"));
     }
     if file.version.is_some() && listed.version != file.version {
-        return Err(tampered("has another version id now"));
+        return Err(tampered(path, "has another version id now"));
     }
     let protection = guard.covers(listed);
     if demand == Demand::Required && protection.mode == Mode::None && !protection.legal_hold {
         return Err(unprotected(&store.describe(), &format!("{path} was stored without a policy")));
     }
     Ok(protection)
+}
+
+fn tampered(path: &StorePath, what: &str) -> Error {
+    Error::new(Kind::Tampered, format!("{path} was written a moment ago, and {what}"))
 }
 
 fn unprotected(place: &str, why: &str) -> Error {

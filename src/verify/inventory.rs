@@ -1,7 +1,8 @@
 //! The inventory: one listing of the whole store, against which everything else is looked up.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 
@@ -16,7 +17,7 @@ pub(super) struct File {
     /// The oldest version: the one that counts.
     pub(super) oldest: Listed,
     /// Whether something refers to it.
-    referenced: Cell<bool>,
+    referenced: AtomicBool,
 }
 
 /// Every file in a store.
@@ -25,14 +26,14 @@ pub(super) struct Inventory {
     vaults: BTreeSet<VaultUri>,
     versions: u64,
     /// Vaults of which something could not be read that refers to files.
-    blind: RefCell<BTreeSet<VaultUri>>,
+    blind: Mutex<BTreeSet<VaultUri>>,
 }
 
 impl Inventory {
     /// Lists the store. Extra versions and names that are not ours are findings.
     pub(super) async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
         let mut inventory =
-            Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0, blind: RefCell::default() };
+            Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0, blind: Mutex::default() };
         let mut list = store.list("");
         while let Some(listed) = list.next().await {
             inventory.add(listed.context("couldn't list the archive")?, findings);
@@ -64,7 +65,7 @@ impl Inventory {
             ) => drop(self.vaults.insert(vault)),
             None => findings.add(Code::ForeignFile, path.as_str(), "it is no part of an archive"),
         }
-        self.files.insert(path, File { oldest: listed, referenced: Cell::new(false) });
+        self.files.insert(path, File { oldest: listed, referenced: AtomicBool::new(false) });
     }
 
     /// How many files there are, every version counted.
@@ -82,16 +83,20 @@ impl Inventory {
         self.files.get(path).map(|file| &file.oldest)
     }
 
+    fn blind(&self) -> MutexGuard<'_, BTreeSet<VaultUri>> {
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that something refers to a path.
     pub(super) fn mark(&self, path: &StorePath) {
         if let Some(file) = self.files.get(path) {
-            file.referenced.set(true);
+            file.referenced.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes that a log file or manifest of a vault is missing or cannot be read: what it refers to is not known.
     pub(super) fn note_blind(&self, vault: &VaultUri) {
-        self.blind.borrow_mut().insert(vault.clone());
+        self.blind().insert(vault.clone());
     }
 
     /// Every file that is part of an archive.
@@ -115,7 +120,7 @@ impl Inventory {
     /// Captures, settings and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a
     /// log file or manifest cannot be read, they may be its own.
     pub(super) fn report_orphans(&self, findings: &mut Findings) {
-        for (path, _) in self.files.iter().filter(|(_, file)| !file.referenced.get()) {
+        for (path, _) in self.files.iter().filter(|(_, file)| !file.referenced.load(Ordering::Relaxed)) {
             let Some(
                 ArchivePath::Capture { vault, .. }
                 | ArchivePath::Settings { vault, .. }
@@ -124,7 +129,7 @@ impl Inventory {
             else {
                 continue;
             };
-            let detail = match self.blind.borrow().contains(&vault) {
+            let detail = match self.blind().contains(&vault) {
                 false => "no log entry refers to it; a run that was cut short leaves such files",
                 true => "nothing that can be read refers to it; a log file or manifest that cannot be read may",
             };

@@ -1,19 +1,17 @@
 //! Committing what a run has: read the new captures back, write the book as a manifest, append a log entry. Done at the
 //! end of a run, and half-way through a long one, so that whatever ends it loses little.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 
 use super::run::Run;
 use super::settings;
 use crate::archive::{Appender, md5};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::format::entry::{Event, SnapshotRef};
 use crate::format::manifest::{self, Encoded, Header, Status};
 use crate::format::paths;
 use crate::jobs::protection::{Demand, Written, read_back};
-use crate::model::{Mode, Object, StorePath};
+use crate::model::{Mode, Object};
 
 /// How often a run commits before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,10 +108,7 @@ async fn secure(run: &mut Run<'_>) -> Result<()> {
     let (objects, written): (Vec<Object>, Vec<Written>) = std::mem::take(&mut run.fresh).into_iter().unzip();
     let prefix = paths::captures_prefix(doors.vault.uri());
     let protections = read_back(doors.store, &run.guard, run.order.worm, &written, &prefix).await?;
-    let whose: BTreeMap<&StorePath, &Object> = written.iter().map(|file| &file.path).zip(&objects).collect();
-    for (path, protection) in protections {
-        let object =
-            whose.get(&path).ok_or_else(|| Error::internal(format!("{path} was read back and never written")))?;
+    for (object, protection) in objects.iter().zip(protections) {
         run.unlocked += u64::from(protection.mode == Mode::Unlocked && run.order.worm == Demand::Required);
         run.book.protected(object, protection);
     }

@@ -86,8 +86,10 @@ pub(super) async fn store(
     let (path, captured_at, version) = store_sealed(doors, "the vault's settings", began, path, &sealed).await?;
     let (size, md5) = (sealed.len() as u64, md5(&sealed));
     let written = [Written { path: path.clone(), version: version.clone(), size, md5 }];
-    let mut protections = read_back(doors.store, guard, order.worm, &written, path.as_str()).await?;
-    let protection = protections.remove(&path).ok_or_else(|| Error::internal(format!("{path} was not read back")))?;
+    let protections = read_back(doors.store, guard, order.worm, &written, path.as_str()).await?;
+    let [protection] = protections.as_slice() else {
+        return Err(Error::internal(format!("{path} was not read back")));
+    };
     let reference = CaptureRef {
         path,
         version,
