@@ -242,12 +242,13 @@ mod tests {
     const DOCUMENT: &str = include_str!("../../docs/SETTINGS.md");
 
     /// A value that some kind of field takes.
-    const VALUES: [&str; 8] = [
+    const VALUES: [&str; 9] = [
         "true",
         "1",
         "30d",
         "public",
         "required",
+        "documented",
         "https://a.vault.azure.net",
         "https://a.b/vaults",
         "/subscriptions/s/x",
