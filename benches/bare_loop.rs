@@ -6,15 +6,15 @@
 // A benchmark is a test's kin: what cannot go on stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 const API_VERSION: &str = "7.6";
 
@@ -113,18 +113,26 @@ impl Bare {
         format!("{}/{path}?api-version={API_VERSION}", self.vault)
     }
 
-    /// The items of a list, page by page, as they come.
-    fn list(self: Arc<Self>, list: String) -> impl Stream<Item = Result<Item>> {
-        let first = Some(self.url(&list));
-        futures::stream::unfold((self, first), |(bare, url)| async {
-            let url = url?;
-            bare.pages.fetch_add(1, Ordering::Relaxed);
-            match bare.ask(Method::GET, &url).await.and_then(|body| Ok(serde_json::from_slice::<Page>(&body)?)) {
-                Ok(page) => Some((page.value.into_iter().map(Ok).collect(), (bare, page.next))),
-                Err(error) => Some((vec![Err(error)], (bare, None))),
+    /// Reads a list to its end, page by page; tells `found` of what no certificate brings along.
+    async fn list(
+        self: Arc<Self>,
+        kind: &'static str,
+        list: String,
+        found: Option<mpsc::Sender<(&'static str, String)>>,
+    ) -> Result<()> {
+        let mut next = Some(self.url(&list));
+        while let Some(url) = next.take() {
+            self.pages.fetch_add(1, Ordering::Relaxed);
+            let page: Page = serde_json::from_slice(&self.ask(Method::GET, &url).await?)?;
+            next = page.next;
+            let own = page.value.into_iter().filter(|item| !item.managed || kind == "certificates");
+            if let Some(found) = &found {
+                for item in own {
+                    found.send((kind, item.id)).await?;
+                }
             }
-        })
-        .flat_map(futures::stream::iter)
+        }
+        Ok(())
     }
 
     /// An object's requests: backup, versions, what has a public part, and the blob.
@@ -187,27 +195,35 @@ async fn token(client: &Client, ready: &Ready, scope: &str) -> Result<String> {
 async fn run(arguments: &[String]) -> Result<(u64, u64)> {
     let in_flight: usize = arguments.get(3).ok_or("too few arguments")?.parse()?;
     let bare = Arc::new(Bare::new(arguments).await?);
-    let mut lists = futures::stream::SelectAll::new();
+    let (found, mut objects) = mpsc::channel(in_flight);
+    let mut lists = JoinSet::new();
     for kind in ["keys", "secrets", "certificates"] {
-        // What a certificate brings along is taken with it.
-        let own = move |item: &Result<Item>| !item.as_ref().is_ok_and(|item| item.managed && kind != "certificates");
-        let live = bare.clone().list(kind.to_owned()).filter(move |item| ready(own(item)));
-        let deleted = bare.clone().list(format!("deleted{kind}")).filter(|item| ready(item.is_err()));
-        lists.push(live.map(move |item| (kind, item)).boxed());
-        lists.push(deleted.map(move |item| (kind, item)).boxed());
+        lists.spawn(bare.clone().list(kind, kind.to_owned(), Some(found.clone())));
+        lists.spawn(bare.clone().list(kind, format!("deleted{kind}"), None));
     }
-    let mut objects = lists
-        .map(|(kind, item)| {
-            let bare = bare.clone();
-            tokio::spawn(async move { bare.take(kind, item?.id.rsplit('/').next().unwrap_or_default()).await })
-        })
-        .buffer_unordered(in_flight);
+    drop(found);
+    let mut taking = JoinSet::new();
     let mut taken = 0;
-    while let Some(done) = objects.next().await {
-        done??;
+    while let Some((kind, id)) = objects.recv().await {
+        if taking.len() == in_flight {
+            finished(&mut taking).await?;
+        }
+        let bare = bare.clone();
+        taking.spawn(async move { bare.take(kind, id.rsplit('/').next().unwrap_or_default()).await });
         taken += 1;
     }
+    while !taking.is_empty() {
+        finished(&mut taking).await?;
+    }
+    while !lists.is_empty() {
+        finished(&mut lists).await?;
+    }
     Ok((taken, bare.pages.load(Ordering::Relaxed)))
+}
+
+/// Waits until one of the tasks is done.
+async fn finished(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    tasks.join_next().await.unwrap_or(Ok(Ok(())))?
 }
 
 fn main() {

@@ -10,7 +10,7 @@ use akv_archiver::capture::Renewal;
 use akv_archiver::error::{Error, Kind};
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::protection::Demand;
-use akv_archiver::jobs::snapshot::{Doors, Effort, Order, Outcome, Rhythm, snapshot};
+use akv_archiver::jobs::snapshot::{AHEAD, Doors, Effort, Order, Outcome, Rhythm, snapshot};
 use akv_archiver::jobs::{init, restore};
 use akv_archiver::model::{Mode, Object, VaultUri};
 use akv_archiver::policy::Policy;
@@ -69,6 +69,7 @@ async fn house() -> (House, Store) {
         renewal,
         effort: Effort::Usual,
         in_flight: 1,
+        ahead: AHEAD,
         worm: Demand::Required,
         rhythm: Rhythm::default(),
     };

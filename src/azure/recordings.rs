@@ -17,7 +17,7 @@ use super::classify::{Aim, Asked, Deed, blob_error, vault_error};
 use super::failure::{Cause, Failure, Refusal};
 use super::fake::{Stage, Step, answer};
 use super::wire;
-use crate::capture::{self, Found, List};
+use crate::capture::{self, Found, List, Room};
 use crate::model::{Kind, Name, Object, StorePath, VaultUri, object_of_id};
 use crate::vault::{Condition, Item, Listing, Read as _, Write as _};
 use crate::{store, vault};
@@ -256,12 +256,13 @@ async fn listed(it: &Interaction, listing: &Listing) -> &'static str {
     let stage = Stage::new(steps);
     let door = door(&stage, it);
     let mut found = BTreeSet::new();
+    let room = Room::default();
     let list = match listing {
         Listing::Live(kind) => List::Live(*kind),
         Listing::Deleted(kind) => List::Deleted(*kind),
         other => panic!("{other:?} is no list of objects"),
     };
-    let mut sweep = capture::sweep(&door, [list]);
+    let mut sweep = capture::sweep(&door, [list], &room);
     while let Some(item) = sweep.next().await {
         match item {
             Found::Live(object, _) | Found::Deleted(object, _) => drop(found.insert(object)),

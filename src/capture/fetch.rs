@@ -272,7 +272,7 @@ fn described(kind: Kind, bundle: Option<&str>) -> (Option<String>, Option<String
 mod tests {
     use super::*;
     use crate::ambient::{Clock, ManualClock, SeededRandom};
-    use crate::capture::{Found, List, sweep};
+    use crate::capture::{Found, List, Room, sweep};
     use crate::model::VaultUri;
     use crate::vault::Read as _;
     use crate::vault::memory::{Call, Memory, Moment};
@@ -532,7 +532,7 @@ mod tests {
         let secret = Object::parse("secret/s").unwrap();
         let old = bench.vault.put(&secret);
         bench.vault.put(&secret);
-        let shown = async || match sweep(&bench.vault, [List::Live(Kind::Secret)]).next().await {
+        let shown = async || match sweep(&bench.vault, [List::Live(Kind::Secret)], &Room::default()).next().await {
             Some(Found::Live(_, swept)) => swept.fingerprint,
             other => panic!("{other:?}"),
         };

@@ -9,4 +9,4 @@ mod sweep;
 pub use fetch::{Fetched, fetch, versions_fingerprint};
 pub use plan::{Effort, Known, Renewal, Task, decide, still_good};
 pub use settings::{Settled, settings};
-pub use sweep::{EVERYTHING, Found, List, Swept, sweep};
+pub use sweep::{EVERYTHING, Found, List, Room, Swept, sweep};

@@ -1,10 +1,12 @@
 //! The sweep: the three live lists and the three deleted lists of a vault, read side by side to their true ends.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
 use crate::format::fingerprint::fingerprint;
 use crate::model::{Attributes, Digest, Kind, Object, VaultUri, object_in, unix_time};
@@ -88,20 +90,68 @@ pub const EVERYTHING: [List; 6] = [
     List::Deleted(Kind::Secret),
 ];
 
-/// Reads lists side by side, no further than the caller asks, and holds no more than a page of each. Every list ends in
-/// [`Found::Ended`] or [`Found::Failed`].
+/// Whether there is room for more of the lists. Shared by a sweep and whoever reads it.
+///
+/// The sweep must be polled while requests for pages are under way, room or no room: such a request may hold a place in
+/// a queue that others wait in, and would hold it for ever. So it is the *next* request that waits for room.
+#[derive(Debug, Default)]
+pub struct Room {
+    closed: AtomicBool,
+    asking: AtomicUsize,
+    opened: Notify,
+}
+
+impl Room {
+    /// Lets requests for pages go out, or wait.
+    pub fn set(&self, open: bool) {
+        if self.closed.swap(!open, Ordering::SeqCst) && open {
+            self.opened.notify_waiters();
+        }
+    }
+
+    /// Whether no request for a page is under way.
+    pub fn quiet(&self) -> bool {
+        self.asking.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until there is room; a request is under way until what this returns is dropped.
+    async fn enter(&self) -> Asking<'_> {
+        loop {
+            // Enlisted before looking: an opening between the two would be missed otherwise.
+            let opened = self.opened.notified();
+            if !self.closed.load(Ordering::SeqCst) {
+                break;
+            }
+            opened.await;
+        }
+        self.asking.fetch_add(1, Ordering::SeqCst);
+        Asking(self)
+    }
+}
+
+struct Asking<'a>(&'a Room);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Reads lists side by side, page by page while there is room. Every list ends in [`Found::Ended`] or [`Found::Failed`].
 ///
 /// A list is not a snapshot: an object that is created behind the reader is missed until the next run (`azure.md` §1.2).
 pub fn sweep<'a>(
     vault: &'a dyn vault::Read,
     lists: impl IntoIterator<Item = List>,
+    room: &'a Room,
 ) -> impl Stream<Item = Found> + Send + Unpin + 'a {
-    stream::select_all(lists.into_iter().map(|list| read(vault, list)))
+    stream::select_all(lists.into_iter().map(|list| read(vault, list, room)))
 }
 
-fn read(vault: &dyn vault::Read, list: List) -> BoxStream<'_, Found> {
+fn read<'a>(vault: &'a dyn vault::Read, list: List, room: &'a Room) -> BoxStream<'a, Found> {
     stream::unfold(Some(vault.list(list.listing())), move |pages| async move {
         let mut pages = pages?;
+        let _asking = room.enter().await;
         let (found, pages) = match pages.next().await {
             Some(Ok(page)) => (items(vault.uri(), list, page), Some(pages)),
             Some(Err(error)) => (vec![Found::Failed(list, error)], None),
@@ -147,6 +197,7 @@ mod tests {
     use crate::ambient::ManualClock;
     use crate::vault::memory::{Call, Memory, Moment};
     use crate::vault::{Answer, Backup, Condition, Exchange, Item, Page, Read, Traffic};
+    use futures::FutureExt;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -205,7 +256,8 @@ mod tests {
 
     async fn net(vault: &dyn Read) -> Net {
         let mut net = Net::default();
-        let mut found = sweep(vault, EVERYTHING);
+        let room = Room::default();
+        let mut found = sweep(vault, EVERYTHING, &room);
         while let Some(found) = found.next().await {
             match found {
                 Found::Live(object, swept) => net.live.entry(object).or_default().push(swept),
@@ -248,12 +300,28 @@ mod tests {
     #[tokio::test]
     async fn lists_are_read_side_by_side() {
         let vault = vault(&["certificate/a", "key/b", "secret/c"]);
-        let first: Vec<Found> = sweep(&vault, EVERYTHING).take(3).collect().await;
+        let first: Vec<Found> = sweep(&vault, EVERYTHING, &Room::default()).take(3).collect().await;
         let kinds = first.iter().filter_map(|found| match found {
             Found::Live(object, _) => Some(object.kind),
             _ => None,
         });
         assert_eq!(kinds.collect::<std::collections::BTreeSet<_>>().len(), 3, "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn without_room_no_page_is_asked_for_and_with_room_it_goes_on() {
+        let vault = vault(&["secret/a"]);
+        let room = Room::default();
+        room.set(false);
+        let mut found = sweep(&vault, [List::Live(Kind::Secret)], &room);
+        assert!(found.next().now_or_never().is_none());
+        assert!(room.quiet() && vault.traffic().requests == 0);
+        room.set(true);
+        assert!(matches!(found.next().await, Some(Found::Live(..))));
+        room.set(false);
+        assert!(found.next().now_or_never().is_none() && room.quiet());
+        room.set(true);
+        assert!(matches!(found.next().await, Some(Found::Ended(_))));
     }
 
     #[tokio::test]

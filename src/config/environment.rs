@@ -299,12 +299,13 @@ mod tests {
     const DOCUMENT: &str = include_str!("../../docs/SETTINGS.md");
 
     /// A value that some kind of field takes.
-    const VALUES: [&str; 10] = [
+    const VALUES: [&str; 11] = [
         "true",
         "1",
         "default",
         "public",
         "required",
+        "documented",
         "https://a.vault.azure.net",
         "https://a.b/vaults",
         "/subscriptions/s/x",

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta};
 
 use super::protection::Demand;
 use super::restore::{Eyes, Hands, apply, make_plan};
-use super::snapshot::{Doors, Effort, Order, Report, Rhythm, snapshot};
+use super::snapshot::{AHEAD, Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::ambient::{Ambient, ManualClock, SeededRandom};
 use crate::archive::{Appender, Reader, latest_snapshot};
 use crate::capture::Renewal;
@@ -56,6 +56,7 @@ pub(crate) fn order() -> Order {
         },
         effort: Effort::Usual,
         in_flight: 1,
+        ahead: AHEAD,
         worm: Demand::Required,
         rhythm: Rhythm::default(),
     }

@@ -16,7 +16,7 @@ use akv_archiver::error::Error;
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::init;
 use akv_archiver::jobs::protection::Demand;
-use akv_archiver::jobs::snapshot::{Doors, Effort, Objects, Order, Outcome, Report, Rhythm, snapshot};
+use akv_archiver::jobs::snapshot::{AHEAD, Doors, Effort, Objects, Order, Outcome, Report, Rhythm, snapshot};
 use akv_archiver::model::{Mode, VaultUri};
 use akv_archiver::policy::Policy;
 use akv_archiver::progress::{Progress, Silent, Stop};
@@ -338,6 +338,7 @@ impl House {
             renewal,
             effort: Effort::Usual,
             in_flight: 1,
+            ahead: AHEAD,
             worm: Demand::Required,
             rhythm: Rhythm::default(),
         };

@@ -11,7 +11,7 @@ use crate::cli::progress::Bars;
 use crate::cli::{render, signals, summary};
 use crate::error::{Context, Error, Kind, Result};
 use crate::jobs::fleet::{self, Member, Summary, exit_kind};
-use crate::jobs::snapshot::{Doors, Effort, Order, Report, Rhythm, snapshot};
+use crate::jobs::snapshot::{AHEAD, Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::progress::{Halt, Stop};
 use crate::vault;
 
@@ -113,6 +113,7 @@ impl Run<'_> {
             policy,
             effort: self.effort,
             in_flight: usize::from(self.assembly.settings.capture.max_in_flight),
+            ahead: AHEAD,
             worm: self.assembly.demand(),
             rhythm: Rhythm::default(),
         })

@@ -120,7 +120,7 @@ fn broken(what: &'static str) -> impl Fn(aws_lc_rs::error::Unspecified) -> Fault
     move |_| Fault::internal(format!("{what} failed"))
 }
 
-fn rejected(_: aws_lc_rs::error::KeyRejected) -> Fault {
+fn rejected<E>(_: E) -> Fault {
     Fault::bad_parameter("The key material cannot be used for this operation")
 }
 
@@ -305,7 +305,7 @@ impl Material {
         let Public::Rsa { n, e } = &self.public else { return Err(unsupported(algorithm)) };
         // Of the numbers: reading the private key checks it, which takes longer than all the rest.
         let numbers = signature::RsaPublicKeyComponents { n: n.0.as_slice(), e: e.0.as_slice() };
-        let public: PublicEncryptingKey = numbers.try_into().map_err(broken("reading the key"))?;
+        let public: PublicEncryptingKey = numbers.try_into().map_err(rejected)?;
         let mut out = vec![0; public.key_size_bytes()];
         let too_long = |_| Fault::bad_parameter("The value is too long for the key and algorithm");
         let length = match algorithm {

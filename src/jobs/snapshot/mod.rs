@@ -37,6 +37,9 @@ use crate::vault;
 use run::Run;
 use stock::{Stock, take_stock};
 
+/// Some ten thousand items: enough that nobody waits for a list, and a few megabytes at most.
+pub const AHEAD: usize = 4 << 20;
+
 /// What a snapshot works with.
 pub struct Doors<'a> {
     /// The vault, for reading.
@@ -70,6 +73,8 @@ pub struct Order {
     pub effort: Effort,
     /// Objects taken at the same time, at least 1.
     pub in_flight: usize,
+    /// How much of the lists may be read ahead of the objects' turns, in bytes of items; [`AHEAD`] is plenty.
+    pub ahead: usize,
     /// Whether the store must be write-once.
     pub worm: Demand,
     /// How often to commit before the end.

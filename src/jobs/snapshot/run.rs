@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use super::book::{Book, Met};
 use super::take::{Entry, Settled, take_one};
 use super::{Doors, Order, commit};
-use crate::capture::{self, EVERYTHING, Found, List, Renewal, Swept, Task};
+use crate::capture::{self, EVERYTHING, Found, List, Renewal, Room, Swept, Task};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Gap, Header};
 use crate::format::settings::Settings;
@@ -21,9 +21,6 @@ use crate::policy::Facts;
 use crate::progress::Halt;
 use crate::store::Guard;
 use crate::vault;
-
-/// How much of the lists may be read ahead of the objects' turns, in bytes of items.
-const AHEAD: usize = 4 << 20;
 
 /// How long objects that are being taken may go on after a request to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -96,13 +93,15 @@ impl Run<'_> {
     /// Reads these lists, and takes what they show.
     async fn take(&mut self, lists: &[List]) -> Result<Vec<(List, vault::Error)>> {
         let doors = self.doors;
-        let mut found = capture::sweep(doors.vault, lists.iter().copied()).fuse();
+        let room = Room::default();
+        let mut found = capture::sweep(doors.vault, lists.iter().copied(), &room).fuse();
         let mut lists = Lists::default();
         let mut running = FuturesUnordered::new();
         let mut stopped = std::pin::pin!(doors.stop.wait().fuse());
         let mut reading = true;
         loop {
             let due = commit::due(self);
+            room.set(!due && lists.ahead < self.order.ahead.max(1));
             while !due && running.len() < self.order.in_flight.max(1) {
                 let Some(Waiting { object, swept, task }) = lists.waiting.pop_front() else { break };
                 lists.ahead = lists.ahead.saturating_sub(swept.raw.get().len());
@@ -114,7 +113,8 @@ impl Run<'_> {
             if running.is_empty() && !reading && lists.waiting.is_empty() {
                 return Ok(lists.failed);
             }
-            if running.is_empty() && due {
+            // While a commit is under way, nothing else is looked at: no request may be.
+            if running.is_empty() && due && room.quiet() {
                 commit::commit(self).await?;
                 doors.progress.stage("taking", Some(lists.waiting.len() as u64));
                 continue;
@@ -125,12 +125,14 @@ impl Run<'_> {
                     break;
                 }
                 (object, swept, settled) = running.select_next_some() => self.enter(&object, &swept, settled?)?,
-                item = next(&mut found, reading && lists.ahead < AHEAD).fuse() => match item {
+                item = next(&mut found, reading).fuse() => match item {
                     Some(item) => self.meet(item, &mut lists),
                     None => reading = false,
                 },
             }
         }
+        // Whoever reads no further must not keep others waiting.
+        drop(found);
         // What is being taken may come to its end, if it does so soon; the rest is left for the next run.
         let mut grace = std::pin::pin!(doors.ambient.sleep(GRACE).fuse());
         while !running.is_empty() {
@@ -226,9 +228,9 @@ impl Run<'_> {
     }
 }
 
-/// The next thing found, where there is room for it.
-async fn next(found: &mut (impl StreamExt<Item = Found> + Unpin), room: bool) -> Option<Found> {
-    match room {
+/// The next thing found, if the lists have not ended.
+async fn next(found: &mut (impl StreamExt<Item = Found> + Unpin), reading: bool) -> Option<Found> {
+    match reading {
         true => found.next().await,
         false => std::future::pending().await,
     }

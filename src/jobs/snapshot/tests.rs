@@ -310,6 +310,19 @@ async fn a_long_run_commits_half_way_and_what_it_committed_is_not_taken_twice() 
 }
 
 #[tokio::test]
+async fn lists_that_are_read_no_further_than_needed_come_to_their_end_too() {
+    let names: Vec<String> = (0..9).flat_map(|n| [format!("secret/s{n}"), format!("key/k{n}")]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (in_flight, captures) in [(1, 1_000), (1, 2), (4, 3), (64, 1)] {
+        let mut house = House::new(&names).await;
+        (house.order.ahead, house.order.in_flight) = (1, in_flight);
+        house.order.rhythm = Rhythm { captures, every: TimeDelta::hours(1) };
+        assert_eq!(counts(&house.snapshot().await.unwrap()), [18, 18, 0, 0]);
+        assert_eq!(house.verify().await.findings, []);
+    }
+}
+
+#[tokio::test]
 async fn time_is_a_reason_to_commit_too() {
     let mut house = House::new(OBJECTS).await;
     house.order.rhythm = Rhythm { captures: 1_000, every: TimeDelta::minutes(5) };
