@@ -92,7 +92,7 @@ fn five_percent() -> Limits {
     Limits { enforce: true, percent: Percent::try_from(5).unwrap(), ..Limits::default() }
 }
 
-/// Lists keys and secrets and backs all of them up, a few at a time: while one waits, time passes for the others too, and
+/// Lists keys and secrets and backs all of them up, two at a time: while one waits, time passes for the others too, and
 /// looks as if the vault were slow. How many could not be.
 async fn run(vault: &Vault) -> usize {
     let mut objects = Vec::new();
@@ -113,7 +113,7 @@ async fn run(vault: &Vault) -> usize {
             Err(error) => panic!("{object}: {error}"),
         }
     };
-    futures::stream::iter(objects).map(lost).buffer_unordered(3).collect::<Vec<usize>>().await.iter().sum()
+    futures::stream::iter(objects).map(lost).buffer_unordered(2).collect::<Vec<usize>>().await.iter().sum()
 }
 
 #[tokio::test]
