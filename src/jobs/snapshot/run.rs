@@ -100,7 +100,8 @@ impl Run<'_> {
         let mut stopped = std::pin::pin!(doors.stop.wait().fuse());
         let mut reading = true;
         loop {
-            let due = commit::due(self);
+            // Nobody waits for what comes next: then the end is near, or the lists are slow, and both need no commit.
+            let due = commit::due(self) && !lists.waiting.is_empty();
             room.set(!due && lists.ahead < self.order.ahead.max(1));
             while !due && running.len() < self.order.in_flight.max(1) {
                 let Some(Waiting { object, swept, task }) = lists.waiting.pop_front() else { break };
