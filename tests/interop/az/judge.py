@@ -229,7 +229,7 @@ def worm(az):
     names = [blob["name"] for blob in az("storage", "blob", "list", *CONTAINER)]
     captures = {kind: name for name in names for kind in CREATE if f"/captures/{kind}/" in name}
     check("one capture of each kind", sorted(captures), sorted(CREATE))
-    check("archive.json, captures, a manifest and a log file", len(names), 6)
+    check("archive.json, captures, settings, a manifest and a log file", len(names), 7)
     blob = [*CONTAINER, "--name", captures["key"]]
     policy = az("storage", "blob", "show", *blob)["immutabilityPolicy"]
     check("the capture is locked", policy["policyMode"], "locked")
