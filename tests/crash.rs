@@ -1,19 +1,18 @@
 //! The crash matrix: a snapshot and a restore are cut off at each of their store requests, in every way that a request
 //! can fail. `verify` is the judge, and then the job runs again and completes.
 
+use crate::support::order::order;
 use std::sync::Arc;
 use std::time::Duration;
 
 use akv_archiver::ambient::{Ambient, Clock, ManualClock, SeededRandom};
 use akv_archiver::archive::Reader;
-use akv_archiver::capture::Renewal;
 use akv_archiver::error::{Error, Kind};
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::protection::Demand;
-use akv_archiver::jobs::snapshot::{AHEAD, Doors, Effort, Order, Outcome, Rhythm, snapshot};
+use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
 use akv_archiver::jobs::{init, restore};
 use akv_archiver::model::{Mode, Object, VaultUri};
-use akv_archiver::policy::Policy;
 use akv_archiver::progress::{Silent, Stop};
 use akv_archiver::restore::{Action, Plan};
 use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
@@ -23,7 +22,7 @@ use akv_archiver::tlog::{Signer, Verifier};
 use akv_archiver::vault::Read as _;
 use akv_archiver::vault::memory::Memory as Vault;
 use akv_archiver::verify::{Code, Severity, Standard, verify};
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 
 use crate::support::faulty::{Fault, Faulty, Plan as Cut};
 
@@ -58,21 +57,7 @@ async fn house() -> (House, Store) {
     std::fs::write(&file, identity.file.as_bytes()).unwrap();
     let vault = Vault::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
     OBJECTS.iter().for_each(|text| drop(vault.put(&object(text))));
-    let renewal = Renewal {
-        recapture_every: TimeDelta::days(30),
-        protection_min: TimeDelta::days(90),
-        protected: true,
-        full_every: TimeDelta::days(7),
-    };
-    let order = Order {
-        policy: Arc::new(Policy::built_in("default").unwrap()),
-        renewal,
-        effort: Effort::Usual,
-        in_flight: 1,
-        ahead: AHEAD,
-        worm: Demand::Required,
-        rhythm: Rhythm::default(),
-    };
+    let order = order();
     let house = House {
         verifiers: vec![signer.verifier()],
         recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),

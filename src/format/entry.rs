@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::format::manifest::{Counts, Status};
+use crate::format::manifest::{Counts, Encoded, Header, Status};
 use crate::format::time::seconds;
 use crate::model::{Digest, Object, StorePath, VaultUri};
 
@@ -81,6 +81,25 @@ pub struct SnapshotRef {
     /// When the run began.
     #[serde(with = "seconds")]
     pub started: DateTime<Utc>,
+}
+
+impl SnapshotRef {
+    /// What a log entry says of a manifest with this header, encoded and about to be stored at `path`. Its version and its
+    /// sequence number are known once it is stored and committed.
+    pub fn of(header: &Header, encoded: &Encoded, path: StorePath) -> Self {
+        SnapshotRef {
+            sequence: 0,
+            manifest: path,
+            version: None,
+            sha256: encoded.sha256,
+            size: encoded.bytes.len() as u64,
+            root: encoded.root,
+            lines: encoded.lines,
+            status: header.status,
+            counts: header.counts,
+            started: header.started,
+        }
+    }
 }
 
 /// An operator is about to restore these objects; committed before the first request.

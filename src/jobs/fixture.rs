@@ -139,20 +139,9 @@ impl House {
         header.status = if header.counts.gaps > 0 { Status::Partial } else { Status::Complete };
         let encoded = manifest.encode().unwrap();
         let path = paths::manifest(vault, head.entry().sequence + 1, encoded.sha256).unwrap();
-        let size = encoded.bytes.len() as u64;
+        let snapshot = SnapshotRef::of(&manifest.header, &encoded, path.clone());
         let created = store::Append::create(&self.store, &path, encoded.bytes.into()).await.unwrap();
-        let snapshot = SnapshotRef {
-            sequence: 0,
-            manifest: path,
-            version: created.version,
-            sha256: encoded.sha256,
-            size,
-            root: encoded.root,
-            lines: encoded.lines,
-            status: manifest.header.status,
-            counts: manifest.header.counts,
-            started: manifest.header.started,
-        };
+        let snapshot = SnapshotRef { version: created.version, ..snapshot };
         let appender = Appender::new(&self.store, &reader, &self.signer, vault, &self.ambient);
         let event = |sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }));
         appender.commit(|_, sequence| event(sequence)).await.unwrap()

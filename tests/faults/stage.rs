@@ -1,5 +1,6 @@
 //! What the tables are run on: an emulated Azure, a clock that never waits, and a judge.
 
+use crate::support::order::order;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
@@ -8,7 +9,6 @@ use std::time::Duration;
 use akv_archiver::ambient::{Ambient, Clock, SeededRandom};
 use akv_archiver::archive::Reader;
 use akv_archiver::azure::{Cloud, Connection, CredentialConfig, Network};
-use akv_archiver::capture::Renewal;
 use akv_archiver::emulator::faults::Rule;
 use akv_archiver::emulator::seed::Seed;
 use akv_archiver::emulator::{Emulator, Options};
@@ -16,9 +16,8 @@ use akv_archiver::error::Error;
 use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::init;
 use akv_archiver::jobs::protection::Demand;
-use akv_archiver::jobs::snapshot::{AHEAD, Doors, Effort, Objects, Order, Outcome, Report, Rhythm, snapshot};
+use akv_archiver::jobs::snapshot::{Doors, Objects, Outcome, Report, snapshot};
 use akv_archiver::model::{Mode, VaultUri};
-use akv_archiver::policy::Policy;
 use akv_archiver::progress::{Progress, Silent, Stop};
 use akv_archiver::seal::{Recipients, generate};
 use akv_archiver::store::memory::Memory;
@@ -326,22 +325,8 @@ impl House {
             progress: if watch.is_some() { &watched } else { &Silent },
             stop: &Stop::new(),
         };
-        let renewal = Renewal {
-            recapture_every: TimeDelta::days(30),
-            protection_min: TimeDelta::days(90),
-            protected: true,
-            full_every: TimeDelta::days(7),
-        };
         // One at a time: a clock that is moved by one who waits must not hurry another.
-        let order = Order {
-            policy: Arc::new(Policy::built_in("default").unwrap()),
-            renewal,
-            effort: Effort::Usual,
-            in_flight: 1,
-            ahead: AHEAD,
-            worm: Demand::Required,
-            rhythm: Rhythm::default(),
-        };
+        let order = order();
         snapshot(&doors, &order).await
     }
 

@@ -1,4 +1,5 @@
-//! What several suites need: doors that misbehave on demand.
+//! What several suites need: doors that misbehave on demand, a world to run in, an order to take.
 
 pub(crate) mod faulty;
+pub(crate) mod order;
 pub(crate) mod world;

@@ -54,23 +54,13 @@ pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
     let vault = doors.vault.uri();
     let path = paths::manifest(vault, header.sequence, encoded.sha256)?;
     let appender = Appender::new(doors.store, doors.reader, doors.signer, vault, doors.ambient);
-    let size = encoded.bytes.len() as u64;
+    let snapshot = SnapshotRef::of(&header, &encoded, path.clone());
     let digest = md5(&encoded.bytes);
     let created = appender.create(&path, encoded.bytes.into()).await.context("couldn't store the manifest")?;
+    let size = snapshot.size;
     let written = [Written { path: path.clone(), version: created.version.clone(), size, md5: digest }];
     read_back(doors.store, &run.guard, run.order.worm, &written, path.as_str()).await?;
-    let snapshot = SnapshotRef {
-        sequence: 0,
-        manifest: path,
-        version: created.version,
-        sha256: encoded.sha256,
-        size,
-        root: encoded.root,
-        lines: encoded.lines,
-        status: header.status,
-        counts: header.counts,
-        started: header.started,
-    };
+    let snapshot = SnapshotRef { version: created.version, ..snapshot };
     let sequence =
         appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }))).await?;
     run.committed_at = doors.ambient.now();
