@@ -14,10 +14,11 @@ use azure_security_keyvault_secrets::models as secret;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::model::{Kind, Object, VaultUri};
-use crate::vault::{Item, Listing};
+use crate::vault::{Item, Listing, Setting};
 
 /// The context of one try, passed through the SDK's pipeline.
 type Ctx = Context<'static>;
@@ -250,6 +251,45 @@ impl Objects {
             Kind::Certificate => {
                 let options = certificate::CertificateClientRecoverDeletedCertificateOptions { method_options };
                 self.certificates.recover_deleted_certificate(name, Some(options)).await.map(drop)
+            }
+        }
+    }
+
+    /// Starts a purge.
+    pub(super) async fn purge(&self, object: &Object, context: Ctx) -> Sent {
+        let (name, method_options) = (object.name.as_str(), method(context));
+        match object.kind {
+            Kind::Key => {
+                let options = key::KeyClientPurgeDeletedKeyOptions { method_options };
+                self.keys.purge_deleted_key(name, Some(options)).await.map(drop)
+            }
+            Kind::Secret => {
+                let options = secret::SecretClientPurgeDeletedSecretOptions { method_options };
+                self.secrets.purge_deleted_secret(name, Some(options)).await.map(drop)
+            }
+            Kind::Certificate => {
+                let options = certificate::CertificateClientPurgeDeletedCertificateOptions { method_options };
+                self.certificates.purge_deleted_certificate(name, Some(options)).await.map(drop)
+            }
+        }
+    }
+
+    /// Writes a setting from its JSON.
+    pub(super) async fn write(&self, setting: Setting<'_>, context: Ctx) -> Sent {
+        let method_options = method(context);
+        let body = |raw: &RawValue| Bytes::copy_from_slice(raw.get().as_bytes());
+        match setting {
+            Setting::RotationPolicy(name, policy) => {
+                let options = key::KeyClientUpdateKeyRotationPolicyOptions { method_options };
+                self.keys.update_key_rotation_policy(name.as_str(), body(policy).into(), Some(options)).await.map(drop)
+            }
+            Setting::Issuer(name, issuer) => {
+                let options = certificate::CertificateClientSetIssuerOptions { method_options };
+                self.certificates.set_issuer(name, body(issuer).into(), Some(options)).await.map(drop)
+            }
+            Setting::Contacts(contacts) => {
+                let options = certificate::CertificateClientSetContactsOptions { method_options };
+                self.certificates.set_contacts(body(contacts).into(), Some(options)).await.map(drop)
             }
         }
     }

@@ -17,7 +17,9 @@ use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
 use crate::model::{Kind, Object, VaultUri};
-use crate::vault::{Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Traffic, Write};
+use crate::vault::{
+    Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Setting, Traffic, Write,
+};
 
 /// A vault, reached with one identity.
 pub struct Vault {
@@ -214,6 +216,31 @@ impl Write for Vault {
             }
             Err(failure) => Err(vault_error(&failure, &asked)),
         }
+    }
+
+    async fn purge(&self, object: &Object) -> Result<(), Error> {
+        let asked = self.asked(Deed::Purge, object.kind, Some(object.name.as_str()));
+        let operation = |context| self.objects.purge(object, context);
+        match self.caller.call_for(Load::of(object), Repeat::Freely, operation).await {
+            Ok(_) => Ok(()),
+            // Our own first try, whose answer was lost, is what made it go.
+            Err(failure) if failure.unclear && failure.refusal().is_some_and(|refusal| refusal.status == 404) => Ok(()),
+            Err(failure) => Err(vault_error(&failure, &asked)),
+        }
+    }
+
+    async fn write(&self, setting: Setting<'_>) -> Result<(), Error> {
+        let (asked, load) = match setting {
+            Setting::RotationPolicy(name, _) => {
+                (self.asked(Deed::SetRotationPolicy, Kind::Key, Some(name.as_str())), Load::Key(name))
+            }
+            Setting::Issuer(name, _) => (self.asked(Deed::SetIssuer, Kind::Certificate, Some(name)), Load::Transaction),
+            Setting::Contacts(_) => (self.asked(Deed::SetContacts, Kind::Certificate, None), Load::Transaction),
+        };
+        let operation = |context| self.objects.write(setting, context);
+        // The same again leaves the same behind.
+        let answer = self.caller.call_for(load, Repeat::Freely, operation).await;
+        answer.map(drop).map_err(|failure| vault_error(&failure, &asked))
     }
 }
 

@@ -202,6 +202,7 @@ fn action(action: Action) -> &'static str {
     match action {
         Action::Restore => "restore",
         Action::Recover => "recover",
+        Action::PurgeAndRestore => "PURGE, restore",
         Action::Nothing => "nothing",
         Action::Wait => "wait",
         Action::Refused => "REFUSED",
@@ -236,7 +237,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
 pub(crate) fn applied(applied: &Applied) -> String {
     let mut text = String::new();
     for step in &applied.steps {
-        text.push_str(&format!("{}: {}: {}\n", step.object, step.result, step.detail));
+        text.push_str(&format!("{}: {}: {}\n", step.object, step.result.name(), step.detail));
         for difference in &step.differences {
             text.push_str(&format!("  difference: {difference}\n"));
         }

@@ -114,6 +114,9 @@ pub struct RestoreIntent {
     pub steps: Vec<IntentStep>,
     /// Who: the login name of the operator's machine, as told.
     pub operator: String,
+    /// Why HSM keys among the steps may be restored into a vault that they were restored into before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub single_restore_override: Option<String>,
 }
 
 /// One step of an intent.
@@ -122,13 +125,35 @@ pub struct RestoreIntent {
 pub struct IntentStep {
     /// The object.
     pub object: Object,
-    /// `restore` or `recover`.
-    pub action: String,
-    /// The capture that will be used, for a restore.
+    /// What will be done.
+    pub action: Change,
+    /// The snapshot of this log that names the capture; none for a capture that somebody brought in a file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot: Option<u64>,
+    /// The capture that will be used, for whatever creates.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub capture: Option<StorePath>,
     /// Whether the key material lives in an HSM.
     pub hsm: bool,
+}
+
+/// What a step of an intent does to the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Create the object from its backup.
+    Restore,
+    /// Recover the soft-deleted object.
+    Recover,
+    /// Purge the soft-deleted object that holds the name, then create the object from its backup.
+    PurgeAndRestore,
+}
+
+impl Change {
+    /// Whether it creates an object from a backup.
+    pub fn creates(self) -> bool {
+        self != Change::Recover
+    }
 }
 
 /// What became of an intent.
@@ -147,8 +172,42 @@ pub struct RestoreResult {
 pub struct Outcome {
     /// The object.
     pub object: Object,
-    /// `done`, `failed` or `skipped`.
-    pub result: String,
+    /// What became of it.
+    pub result: Became,
     /// One sentence; differences found after a restore are listed here.
     pub detail: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Became {
+    /// It is live, and what was captured.
+    Done,
+    /// The vault was changed, and what is live is not what was captured.
+    Different,
+    /// The vault was not changed.
+    Failed,
+    /// Whether the vault was changed could not be found out.
+    Unclear,
+    /// It was not tried.
+    Skipped,
+}
+
+impl Became {
+    /// Its name in logs and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Became::Done => "done",
+            Became::Different => "different",
+            Became::Failed => "failed",
+            Became::Unclear => "unclear",
+            Became::Skipped => "skipped",
+        }
+    }
+
+    /// Whether a restore that ended so used the name up, or may have.
+    pub fn spent(self) -> bool {
+        matches!(self, Became::Done | Became::Different | Became::Unclear)
+    }
 }

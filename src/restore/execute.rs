@@ -9,14 +9,15 @@ use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::plan::{Action, Plan, Step};
+use super::equivalence::{Differences, differences};
+use super::plan::{Action, Origin, Plan, Step};
 use super::slot::{Slot, observe};
 use super::source::{Source, Versions};
 use crate::ambient::Ambient;
 use crate::archive::Appender;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::capture::Capture;
-use crate::format::entry::{Event, IntentStep, Outcome, RestoreIntent, RestoreResult};
+use crate::format::entry::{Became, Change, Event, IntentStep, Outcome, RestoreIntent, RestoreResult};
 use crate::model::Object;
 use crate::progress::Progress;
 use crate::vault::{self, Condition};
@@ -61,8 +62,8 @@ pub struct AppliedStep {
     pub object: String,
     /// What was planned.
     pub action: Action,
-    /// `done`, `failed` or `skipped`.
-    pub result: String,
+    /// What became of it.
+    pub result: Became,
     /// One sentence.
     pub detail: String,
     /// How the restored object differs from its capture, in words; empty when it does not.
@@ -81,8 +82,9 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, C
         let intent = RestoreIntent {
             plan: plan.plan,
             target: plan.target.clone(),
-            steps: changes.iter().map(|step| intent_step(step)).collect(),
+            steps: changes.iter().filter_map(|step| intent_step(step)).collect(),
             operator: hands.operator.to_owned(),
+            single_restore_override: plan.allowed.single_restore_override.clone(),
         };
         let committed = match hands.appender {
             Some(appender) => Some(
@@ -106,9 +108,11 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, C
             )?;
         }
     }
-    let skipped = plan.steps.iter().filter(|step| !matches!(step.action, Action::Restore | Action::Recover));
-    steps.extend(skipped.map(|step| settled(step, "skipped", step.reason.clone())));
-    let open = |step: &AppliedStep| step.result == "failed" || matches!(step.action, Action::Refused | Action::Wait);
+    let skipped = plan.steps.iter().filter(|step| !step.action.changes());
+    steps.extend(skipped.map(|step| settled(step, Became::Skipped, step.reason.clone())));
+    let open = |step: &AppliedStep| {
+        !matches!(step.result, Became::Done | Became::Skipped) || matches!(step.action, Action::Refused | Action::Wait)
+    };
     let status = if steps.iter().any(open) {
         "partial"
     } else if changes.is_empty() {
@@ -119,9 +123,18 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, C
     Ok(Applied { plan: plan.plan, target: plan.target.to_string(), status: status.into(), steps })
 }
 
-fn intent_step(step: &Step) -> IntentStep {
-    let capture = (step.action == Action::Restore).then(|| step.capture.path.clone());
-    IntentStep { object: step.object.clone(), action: step.action.name().into(), capture, hsm: step.hsm }
+fn intent_step(step: &Step) -> Option<IntentStep> {
+    let action = match step.action {
+        Action::Restore => Change::Restore,
+        Action::Recover => Change::Recover,
+        Action::PurgeAndRestore => Change::PurgeAndRestore,
+        Action::Nothing | Action::Wait | Action::Refused => return None,
+    };
+    let (snapshot, capture) = match &step.from {
+        Origin::Archive { snapshot, capture } => (Some(*snapshot), action.creates().then(|| capture.path.clone())),
+        Origin::File { .. } => (None, None),
+    };
+    Some(IntentStep { object: step.object.clone(), action, snapshot, capture, hsm: step.hsm })
 }
 
 fn outcome(done: &AppliedStep, object: &Object) -> Outcome {
@@ -131,7 +144,7 @@ fn outcome(done: &AppliedStep, object: &Object) -> Outcome {
     };
     // The log keeps that something differed and how it began; the command prints all of it.
     let detail = detail.chars().take(OUTCOME_MAX).collect();
-    Outcome { object: object.clone(), result: done.result.clone(), detail }
+    Outcome { object: object.clone(), result: done.result, detail }
 }
 
 async fn check_unmoved(hands: &Hands<'_>, plan: &Plan) -> Result<()> {
@@ -161,18 +174,12 @@ async fn carry_out(hands: &Hands<'_>, step: &Step, captures: &BTreeMap<Object, C
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         };
-        settled(step, "failed", detail)
+        settled(step, Became::Failed, detail)
     })
 }
 
-fn settled(step: &Step, result: &str, detail: String) -> AppliedStep {
-    AppliedStep {
-        object: step.object.to_string(),
-        action: step.action,
-        result: result.into(),
-        detail,
-        differences: Vec::new(),
-    }
+fn settled(step: &Step, result: Became, detail: String) -> AppliedStep {
+    AppliedStep { object: step.object.to_string(), action: step.action, result, detail, differences: Vec::new() }
 }
 
 async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<AppliedStep> {
@@ -203,9 +210,9 @@ async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<Ap
 fn compared(step: &Step, did: &str, versions: &Versions, differences: Differences) -> AppliedStep {
     let count = versions.len();
     let (result, note) = match (differences.grave, differences.found.is_empty()) {
-        (true, _) => ("failed", ", and it is not what was captured"),
-        (false, false) => ("done", ", with differences"),
-        (false, true) => ("done", ""),
+        (true, _) => (Became::Different, ", and it is not what was captured"),
+        (false, false) => (Became::Done, ", with differences"),
+        (false, true) => (Became::Done, ""),
     };
     let plural = if count == 1 { "version" } else { "versions" };
     AppliedStep {
@@ -280,46 +287,6 @@ async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Versions> {
     }
 }
 
-/// How a restored object differs from its capture: version ids, public keys, the enabled flag, dates, tags. The recovery
-/// level is the target vault's own, and other fields come and go with api-versions: neither is a difference. What was
-/// recovered may have lived on after the capture: of that only what it lacks is a difference.
-fn differences(captured: &Versions, live: &Versions, action: Action) -> Differences {
-    let copied = action == Action::Restore;
-    let mut found = Vec::new();
-    let mut grave = false;
-    for (id, ours) in captured {
-        let Some(theirs) = live.get(id) else {
-            found.push(format!("version {id} did not come back"));
-            grave = true;
-            continue;
-        };
-        let (a, b) = (&ours.attributes, &theirs.attributes);
-        if ours.thumbprint.is_some() && ours.thumbprint != theirs.thumbprint {
-            found.push(format!("version {id} came back with another public key"));
-            grave = true;
-        }
-        if !copied {
-            continue;
-        }
-        if (a.enabled, a.not_before, a.expires, a.created) != (b.enabled, b.not_before, b.expires, b.created) {
-            found.push(format!("version {id} came back with other attributes"));
-        }
-        if ours.tags != theirs.tags {
-            found.push(format!("version {id} came back with other tags"));
-        }
-    }
-    let more = live.keys().filter(|id| copied && !captured.contains_key(*id));
-    found.extend(more.map(|id| format!("version {id} was not in the capture")));
-    Differences { found, grave }
-}
-
-/// How what came back differs from the capture.
-struct Differences {
-    found: Vec<String>,
-    /// Whether it is another object, or less of it: then the step failed, whatever Azure answered.
-    grave: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,7 +320,7 @@ mod tests {
                 Event::Snapshot(_) => "snapshot".to_owned(),
                 Event::RestoreIntent(intent) => format!("intent {}", intent.steps.len()),
                 Event::RestoreResult(result) => {
-                    let results: Vec<&str> = result.outcomes.iter().map(|outcome| outcome.result.as_str()).collect();
+                    let results: Vec<&str> = result.outcomes.iter().map(|outcome| outcome.result.name()).collect();
                     format!("result of {}: {}", result.intent, results.join(" "))
                 }
                 Event::Unknown(_) => "unknown".to_owned(),
@@ -370,7 +337,10 @@ mod tests {
         let (house, plan) = wiped().await;
         let applied = house.apply(&plan).await.unwrap();
         assert_eq!(applied.status, "done");
-        assert!(applied.steps.iter().all(|step| step.result == "done" && step.differences.is_empty()), "{applied:?}");
+        assert!(
+            applied.steps.iter().all(|step| step.result == Became::Done && step.differences.is_empty()),
+            "{applied:?}"
+        );
         assert_eq!(log(&house).await, ["snapshot", "intent 2", "result of 2: done done"]);
         let again = house.plan(&["key/k", "certificate/tls"]).await.unwrap();
         assert!(again.steps.iter().all(|step| step.action == Action::Nothing));
@@ -403,8 +373,8 @@ mod tests {
                 _ => Ok(()),
             });
             let applied = house.apply(&plan).await.unwrap();
-            assert_eq!(step(&applied, "key/k").result, result);
-            assert_eq!(step(&applied, "certificate/tls").result, "done", "one failure does not stop the next");
+            assert_eq!(step(&applied, "key/k").result.name(), result);
+            assert_eq!(step(&applied, "certificate/tls").result, Became::Done, "one failure does not stop the next");
             assert_eq!(applied.status, if result == "done" { "done" } else { "partial" });
         }
     }
@@ -433,7 +403,7 @@ mod tests {
             });
             let applied = house.apply(&plan).await.unwrap();
             let failed = step(&applied, "key/k");
-            assert_eq!(failed.result, "failed");
+            assert_eq!(failed.result, Became::Failed);
             assert!(failed.detail.contains(why) && failed.detail.contains("make a new plan"), "{}", failed.detail);
         }
     }
@@ -471,7 +441,7 @@ mod tests {
         let plan = house.plan(&["key/k"]).await.unwrap();
         let before = house.clock.now();
         let applied = house.apply(&plan).await.unwrap();
-        assert_eq!((applied.status.as_str(), applied.steps[0].result.as_str()), ("partial", "failed"));
+        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "failed"));
         assert!(applied.steps[0].detail.contains("not live 10 minutes after"), "{}", applied.steps[0].detail);
         assert!(house.clock.now() - before < TimeDelta::minutes(11));
         let waiting = house.plan(&["key/k"]).await.unwrap();
@@ -493,7 +463,7 @@ mod tests {
         let applied = house.apply(&plan).await.unwrap();
         let differences = &applied.steps[0].differences;
         assert!(differences.len() == 1 && differences[0].ends_with("did not come back"), "{applied:?}");
-        assert_eq!((applied.status.as_str(), applied.steps[0].result.as_str()), ("partial", "failed"));
+        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "failed"));
     }
 
     #[test]

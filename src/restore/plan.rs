@@ -1,18 +1,15 @@
-//! The planner: a pure function of captures, slots and places. All refusals are found at once, each with what could be
-//! done instead.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! A plan, as a value and as a file: what will be done about each object, why, what it costs, and the state that it was
+//! made from. Decides nothing.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::slot::{Deleted, Seen, Slot};
-use super::source::{Source, Versions};
+use super::slot::Seen;
 use crate::format::manifest::CaptureRef;
-use crate::model::{Geography, Kind, Name, Object, VaultFacts, VaultUri};
+use crate::model::{Digest, Object, VaultUri};
 
-/// A plan, as written to a plan file.
+/// A plan, as written to a plan file. Its JSON form is a contract (`docs/JSON.md`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -22,12 +19,16 @@ pub struct Plan {
     pub plan: Uuid,
     /// When the slots were looked at.
     pub created: DateTime<Utc>,
-    /// The archive that the captures are in.
-    pub archive_id: Uuid,
+    /// The archive that the captures are in; none where they came from files.
+    pub archive_id: Option<Uuid>,
     /// The vault that the captures were taken from.
     pub source: VaultUri,
     /// The vault that will be changed.
     pub target: VaultUri,
+    /// Whether everything that the snapshot has was asked for.
+    pub whole: bool,
+    /// What the operator allowed.
+    pub allowed: Allowed,
     /// What to do, in order.
     pub steps: Vec<Step>,
     /// Objects that were asked for with all others and have no capture anywhere.
@@ -44,13 +45,25 @@ impl Plan {
 
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| matches!(step.action, Action::Restore | Action::Recover))
+        self.steps.iter().filter(|step| step.action.changes())
     }
 
     /// Whether any step was refused.
     pub fn refused(&self) -> bool {
         self.steps.iter().any(|step| step.action == Action::Refused)
     }
+}
+
+/// What the operator allowed when the plan was made, beyond what loses nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// To purge soft-deleted objects that hold the names of others.
+    pub purge: bool,
+    /// To recover a soft-deleted object though it is older than the capture, or another one.
+    pub recover_other: bool,
+    /// Why an HSM key may be restored into a vault a second time; the log records it.
+    pub single_restore_override: Option<String>,
 }
 
 /// What to do about one object.
@@ -62,28 +75,55 @@ pub struct Step {
     pub object: Object,
     /// What will be done.
     pub action: Action,
+    /// The code of a refusal; none for every other action.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refusal: Option<Refusal>,
     /// Why.
     pub reason: String,
+    /// What it costs that cannot be had back, such as how long the name will be held; empty where it costs nothing.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub cost: String,
     /// What could be done instead.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub alternatives: Vec<String>,
-    /// The snapshot that the capture was found in.
-    pub snapshot: u64,
-    /// The capture.
-    pub capture: CaptureRef,
+    /// Where the capture is.
+    pub from: Origin,
     /// Whether the key material lives in an HSM.
     pub hsm: bool,
     /// The slot as it was when the plan was made.
     pub slot: Seen,
 }
 
+/// Where a capture is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Origin {
+    /// In the archive, named by a snapshot of the source vault.
+    Archive {
+        /// The snapshot's sequence number.
+        snapshot: u64,
+        /// The capture.
+        capture: Box<CaptureRef>,
+    },
+    /// In a file that somebody brought, without an archive that vouches for it.
+    File {
+        /// The file's path, as it was given.
+        path: String,
+        /// SHA-256 of the sealed file, so that the file that is applied is the one that was planned with.
+        sha256: Digest,
+    },
+}
+
 /// What is done about an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Create it from its backup.
     Restore,
-    /// Recover the soft-deleted object, which costs nothing and loses nothing.
+    /// Recover the soft-deleted object.
     Recover,
+    /// Purge the soft-deleted object that holds the name, wait until the name is free, and create it from its backup.
+    PurgeAndRestore,
     /// It is there already.
     Nothing,
     /// The name is in transition: look again later.
@@ -98,11 +138,54 @@ impl Action {
         match self {
             Action::Restore => "restore",
             Action::Recover => "recover",
+            Action::PurgeAndRestore => "purge-and-restore",
             Action::Nothing => "nothing",
             Action::Wait => "wait",
             Action::Refused => "refused",
         }
     }
+
+    /// Whether it changes the vault.
+    pub fn changes(self) -> bool {
+        matches!(self, Action::Restore | Action::Recover | Action::PurgeAndRestore)
+    }
+
+    /// Whether it creates an object from a backup, which needs the capture opened.
+    pub fn creates(self) -> bool {
+        matches!(self, Action::Restore | Action::PurgeAndRestore)
+    }
+}
+
+/// Why an object is refused. The names are a contract (`docs/JSON.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// Another object, or another history of it, is live under the name.
+    LiveOther,
+    /// A certificate owns the name.
+    OwnedByCertificate,
+    /// A certificate needs the names of its key and secret too, and one is taken.
+    PartTaken,
+    /// A certificate of the same plan takes the name.
+    CertificateComes,
+    /// A soft-deleted object that is older or another one holds the name, and could be purged.
+    HeldPurgeable,
+    /// The same, and purge protection keeps it until its date.
+    HeldProtected,
+    /// The two vaults are in different clouds.
+    OtherCloud,
+    /// The backup belongs to another subscription.
+    OtherSubscription,
+    /// The backup belongs to another geography.
+    OtherGeography,
+    /// Where one of the vaults is could not be read.
+    PlaceUnknown,
+    /// An HSM key does not fit into a standard vault.
+    StandardVault,
+    /// By the log, an HSM key was restored into this name before.
+    RestoredBefore,
+    /// Somebody else's intent on this name is open.
+    IntentOpen,
 }
 
 mod object_text {
@@ -117,592 +200,5 @@ mod object_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
         let text = String::deserialize(deserializer)?;
         Object::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not KIND/NAME")))
-    }
-}
-
-/// One object that somebody wants back.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// What its capture holds.
-    pub source: Source,
-    /// Where its capture is.
-    pub capture: CaptureRef,
-    /// The snapshot that it was found in.
-    pub snapshot: u64,
-}
-
-/// The two vaults.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Where the captures were taken.
-    pub source: VaultUri,
-    /// That vault as the manifest describes it.
-    pub source_facts: Option<VaultFacts>,
-    /// Where they will go.
-    pub target: VaultUri,
-    /// That vault as it is now.
-    pub target_facts: Option<VaultFacts>,
-}
-
-/// What is decided for one object.
-struct Verdict {
-    action: Action,
-    reason: String,
-    alternatives: Vec<String>,
-}
-
-fn verdict(action: Action, reason: impl Into<String>) -> Verdict {
-    Verdict { action, reason: reason.into(), alternatives: Vec::new() }
-}
-
-fn refuse(reason: impl Into<String>, alternatives: &[&str]) -> Verdict {
-    Verdict {
-        action: Action::Refused,
-        reason: reason.into(),
-        alternatives: alternatives.iter().map(|&a| a.to_owned()).collect(),
-    }
-}
-
-/// Plans each object. Certificates come first, since a certificate brings its key and secret with it.
-///
-/// `slots` holds the slot of every wanted object and, for a certificate, those of the key and secret of its name.
-pub fn plan(wanted: &[Wanted], slots: &BTreeMap<Object, Slot>, route: &Route) -> Vec<Step> {
-    let mut steps: Vec<Step> = wanted
-        .iter()
-        .map(|wanted| {
-            let object = &wanted.source.object;
-            let slot = slots.get(object).unwrap_or(&Slot::InTransition);
-            let Verdict { action, reason, alternatives } = decide(wanted, slot, slots, route);
-            Step {
-                object: object.clone(),
-                action,
-                reason,
-                alternatives,
-                snapshot: wanted.snapshot,
-                capture: wanted.capture.clone(),
-                hsm: wanted.source.hsm,
-                slot: slot.seen(),
-            }
-        })
-        .collect();
-    steps.sort_by(|a, b| a.object.cmp(&b.object));
-    give_way(&mut steps);
-    steps
-}
-
-/// A certificate that is brought back takes the names of its key and secret. A key or secret that stood on its own
-/// under that name, in some earlier time, would come second.
-fn give_way(steps: &mut [Step]) {
-    let certificates: BTreeSet<Name> = steps
-        .iter()
-        .filter(|step| step.object.kind == Kind::Certificate)
-        .filter(|step| matches!(step.action, Action::Restore | Action::Recover))
-        .map(|step| step.object.name.clone())
-        .collect();
-    for step in steps.iter_mut().filter(|step| step.object.kind != Kind::Certificate) {
-        if certificates.contains(&step.object.name) && matches!(step.action, Action::Restore | Action::Recover) {
-            step.action = Action::Refused;
-            step.reason = "the certificate of this name is brought back by the same plan, and takes the name".into();
-            step.alternatives = vec!["plan one of the two".into(), "restore one into another vault (--to)".into()];
-        }
-    }
-}
-
-fn decide(wanted: &Wanted, slot: &Slot, slots: &BTreeMap<Object, Slot>, route: &Route) -> Verdict {
-    let source = &wanted.source;
-    match slot {
-        Slot::Live { managed: true, .. } if source.object.kind != Kind::Certificate => refuse(
-            "a certificate of this name owns the name",
-            &["restore into another vault (--to)", "delete the certificate first, if it is not needed"],
-        ),
-        Slot::Live { versions, .. } => live(source, versions),
-        Slot::Deleted(deleted) => soft_deleted(source, deleted, route.source == route.target),
-        Slot::InTransition => verdict(Action::Wait, "the name is being deleted, purged or recovered right now"),
-        Slot::Free => free(wanted, slots, route),
-    }
-}
-
-fn live(source: &Source, versions: &Versions) -> Verdict {
-    let drift = drift(&source.versions, versions);
-    if drift.is_empty() {
-        return verdict(Action::Nothing, "it is live, with the same versions");
-    }
-    refuse(
-        format!("a different object is live under this name: {}", drift.join("; ")),
-        &["keep the live one", "restore into another vault of the same subscription and geography (--to)"],
-    )
-}
-
-/// Differences between captured and live versions, in words. The same ids with the same public parts are the same.
-fn drift(captured: &Versions, live: &Versions) -> Vec<String> {
-    let mut differences = Vec::new();
-    for (id, version) in captured {
-        match live.get(id) {
-            None => differences.push(format!("version {id} is only in the archive")),
-            Some(other)
-                if version.thumbprint.is_some()
-                    && other.thumbprint.is_some()
-                    && version.thumbprint != other.thumbprint =>
-            {
-                differences.push(format!("version {id} has another public key"));
-            }
-            Some(_) => {}
-        }
-    }
-    differences.extend(
-        live.keys().filter(|id| !captured.contains_key(*id)).map(|id| format!("version {id} is only in the vault")),
-    );
-    differences
-}
-
-/// `home`: the target is the vault that the capture came from. Elsewhere an object that the capture does not know is a
-/// stranger, and making it live again cannot be undone but by holding its name for another retention period.
-fn soft_deleted(source: &Source, deleted: &Deleted, home: bool) -> Verdict {
-    let until =
-        deleted.purge_at.map_or_else(|| "an unknown date".into(), |at| at.format("%Y-%m-%d %H:%M UTC").to_string());
-    let known = deleted.version.as_ref().is_some_and(|version| source.versions.contains_key(version));
-    let newest = source.newest().and_then(|(_, version)| version.attributes.updated);
-    let as_new = match (deleted.attributes.updated, newest) {
-        (Some(theirs), Some(ours)) => theirs >= ours,
-        _ => known,
-    };
-    if as_new && (known || home) {
-        let reason = match known {
-            true => "with the same version: recovering costs nothing and loses nothing",
-            false => "with a newer version than the archive has: only recovering shows whether it is the same object",
-        };
-        return verdict(Action::Recover, format!("it is soft-deleted until {until} {reason}"));
-    }
-    let reason = format!(
-        "the name is held until {until} by a soft-deleted object that is older than the capture, or another one"
-    );
-    match deleted.attributes.purgeable() {
-        true => refuse(
-            reason,
-            &[
-                "recover it by hand, to see what it is (az keyvault … recover)",
-                "purge it by hand, if nobody needs it, and plan again",
-                "restore into another vault (--to)",
-            ],
-        ),
-        false => refuse(
-            format!("{reason}; purge protection keeps it there"),
-            &[
-                "recover it by hand, to see what it is (az keyvault … recover)",
-                "restore into another vault (--to)",
-                "wait until that date",
-            ],
-        ),
-    }
-}
-
-fn free(wanted: &Wanted, slots: &BTreeMap<Object, Slot>, route: &Route) -> Verdict {
-    let source = &wanted.source;
-    if source.object.kind == Kind::Certificate {
-        for kind in [Kind::Key, Kind::Secret] {
-            let part = Object::new(kind, source.object.name.clone());
-            if slots.get(&part).is_some_and(|slot| *slot != Slot::Free) {
-                return refuse(
-                    format!("a certificate needs the {kind} of its name too, and {part} is taken"),
-                    &["restore into another vault (--to)", "move that object out of the way, if it is not needed"],
-                );
-            }
-        }
-    }
-    if let Some(refusal) = place(source, route) {
-        return refusal;
-    }
-    let newest = source.newest().map_or("", |(id, _)| id.as_str());
-    let count = source.versions.len();
-    let days = route.target_facts.as_ref().map(|facts| facts.soft_delete.retention_days);
-    let cost = days.map_or_else(String::new, |days| format!("; deleting it again would hold the name for {days} days"));
-    verdict(
-        Action::Restore,
-        format!("the name is free: {count} {}, newest {newest}{cost}", if count == 1 { "version" } else { "versions" }),
-    )
-}
-
-/// Whether a blob from the one vault opens in the other: same cloud, subscription and geography, and an HSM for HSM keys.
-fn place(source: &Source, route: &Route) -> Option<Verdict> {
-    const ELSEWHERE: &[&str] = &["restore into a vault of the same subscription and geography (--to)"];
-    if let Some(target) = &route.target_facts
-        && source.hsm
-        && target.sku.eq_ignore_ascii_case("standard")
-    {
-        return Some(refuse("an HSM key does not fit into a standard vault", &["restore into a premium vault (--to)"]));
-    }
-    if route.source == route.target {
-        return None;
-    }
-    if route.source.suffix() != route.target.suffix() {
-        return Some(refuse("the two vaults are in different clouds", ELSEWHERE));
-    }
-    let (Some(from), Some(to)) = (&route.source_facts, &route.target_facts) else {
-        return Some(refuse(
-            "where the two vaults are could not be read, and a backup opens only in its own subscription and geography",
-            &[
-                "grant Microsoft.KeyVault/vaults/read on both vaults (policies/roles/)",
-                "restore into the vault it came from",
-            ],
-        ));
-    };
-    if !from.place.subscription.eq_ignore_ascii_case(&to.place.subscription) {
-        return Some(refuse(
-            format!(
-                "the backup belongs to subscription {}, the target vault to {}",
-                from.place.subscription, to.place.subscription
-            ),
-            ELSEWHERE,
-        ));
-    }
-    let name = |geography: &Option<Geography>| geography.as_ref().map_or("unknown".into(), ToString::to_string);
-    // The same region is the same geography, also where we do not know its name.
-    let here = from.place.location.eq_ignore_ascii_case(&to.place.location);
-    if !here && (from.place.geography.is_none() || from.place.geography != to.place.geography) {
-        let reason = format!(
-            "the backup belongs to geography {}, the target vault to {}",
-            name(&from.place.geography),
-            name(&to.place.geography)
-        );
-        return Some(refuse(reason, ELSEWHERE));
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::paths;
-    use crate::model::{Attributes, Digest, Mode, Place, SoftDelete, geography_of};
-    use crate::restore::source::Version;
-    use proptest::prelude::*;
-
-    fn at(seconds: i64) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0)
-    }
-
-    fn object(text: &str) -> Object {
-        Object::parse(text).unwrap()
-    }
-
-    fn uri(text: &str) -> VaultUri {
-        VaultUri::parse(text).unwrap()
-    }
-
-    fn version(created: i64, updated: i64, thumbprint: Option<&str>) -> Version {
-        let attributes = Attributes { created: at(created), updated: at(updated), ..Attributes::default() };
-        Version { attributes, tags: String::new(), thumbprint: thumbprint.map(str::to_owned) }
-    }
-
-    /// Versions v1 and v2, created at 10 and 20, changed last at 30.
-    fn versions() -> Versions {
-        Versions::from([("v1".into(), version(10, 10, Some("t1"))), ("v2".into(), version(20, 30, Some("t2")))])
-    }
-
-    fn wanted(text: &str) -> Wanted {
-        let object = object(text);
-        let vault = uri("https://prod.vault.azure.net");
-        let captured_at = at(60).unwrap();
-        let path = paths::capture(&vault, &object, captured_at, &Digest::of(b"")).unwrap();
-        let capture = CaptureRef {
-            path,
-            version: None,
-            sha256: Digest::of(b""),
-            md5: String::new(),
-            size: 1,
-            captured_at,
-            mode: Mode::Locked,
-            protected_until: None,
-            kid: None,
-            reused: false,
-        };
-        Wanted { source: Source { object, versions: versions(), hsm: false }, capture, snapshot: 3 }
-    }
-
-    fn facts(subscription: &str, location: &str, sku: &str) -> Option<VaultFacts> {
-        let place =
-            Place { subscription: subscription.into(), location: location.into(), geography: geography_of(location) };
-        let soft_delete = SoftDelete { enabled: true, retention_days: 90, purge_protection: true };
-        Some(VaultFacts { resource_id: "/x".into(), place, sku: sku.into(), soft_delete, rbac: true })
-    }
-
-    /// Into the vault that it came from.
-    fn home() -> Route {
-        let vault = uri("https://prod.vault.azure.net");
-        let facts = facts("s1", "westeurope", "premium");
-        Route { source: vault.clone(), source_facts: facts.clone(), target: vault, target_facts: facts }
-    }
-
-    /// Into another vault.
-    fn away(target_facts: Option<VaultFacts>) -> Route {
-        Route { target: uri("https://spare.vault.azure.net"), target_facts, ..home() }
-    }
-
-    fn deleted(version: &str, updated: Option<i64>, level: &str) -> Slot {
-        let attributes =
-            Attributes { updated: updated.and_then(at), recovery_level: Some(level.into()), ..Attributes::default() };
-        Slot::Deleted(Deleted { version: Some(version.into()), attributes, purge_at: at(86_400) })
-    }
-
-    fn one(wanted: Wanted, slot: Slot, route: &Route) -> Step {
-        let slots = BTreeMap::from([(wanted.source.object.clone(), slot)]);
-        let mut steps = plan(&[wanted], &slots, route);
-        assert_eq!(steps.len(), 1);
-        let step = steps.remove(0);
-        assert_eq!(step.action == Action::Refused, !step.alternatives.is_empty(), "{step:?}");
-        step
-    }
-
-    #[test]
-    fn a_free_name_is_restored_into() {
-        let step = one(wanted("key/k"), Slot::Free, &home());
-        assert_eq!((step.action, step.snapshot), (Action::Restore, 3));
-        assert!(
-            step.reason.contains("2 versions, newest v2") && step.reason.contains("for 90 days"),
-            "{}",
-            step.reason
-        );
-    }
-
-    #[test]
-    fn a_live_name_is_left_alone_and_what_differs_is_told_version_by_version() {
-        let live = |versions| Slot::Live { versions, managed: false };
-        assert_eq!(one(wanted("key/k"), live(versions()), &home()).action, Action::Nothing);
-        let mut unread = versions();
-        unread.values_mut().for_each(|version| version.thumbprint = None);
-        assert_eq!(
-            one(wanted("key/k"), live(unread), &home()).action,
-            Action::Nothing,
-            "what is not known cannot differ"
-        );
-        let mut other = versions();
-        other.remove("v1");
-        other.get_mut("v2").unwrap().thumbprint = Some("forged".into());
-        other.insert("v3".into(), version(40, 40, None));
-        let step = one(wanted("key/k"), live(other), &home());
-        assert_eq!(step.action, Action::Refused);
-        assert_eq!(
-            step.reason,
-            "a different object is live under this name: version v1 is only in the archive; version v2 has another \
-             public key; version v3 is only in the vault"
-        );
-    }
-
-    #[test]
-    fn a_name_that_a_certificate_owns_is_refused_for_a_key_and_compared_for_a_certificate() {
-        let owned = Slot::Live { versions: versions(), managed: true };
-        assert_eq!(one(wanted("key/k"), owned.clone(), &home()).action, Action::Refused);
-        assert_eq!(one(wanted("certificate/k"), owned, &home()).action, Action::Nothing);
-    }
-
-    #[test]
-    fn a_soft_deleted_object_at_least_as_new_is_recovered() {
-        let same = one(wanted("key/k"), deleted("v2", Some(30), "Recoverable"), &home());
-        assert_eq!(same.action, Action::Recover);
-        assert!(same.reason.contains("loses nothing"), "{}", same.reason);
-        let newer = one(wanted("key/k"), deleted("v3", Some(31), "Recoverable"), &home());
-        assert_eq!(newer.action, Action::Recover);
-        assert!(!newer.reason.contains("loses nothing"), "nobody can know: {}", newer.reason);
-        let dateless = one(wanted("key/k"), deleted("v2", None, "Recoverable"), &home());
-        assert_eq!(dateless.action, Action::Recover, "the version is known");
-    }
-
-    #[test]
-    fn a_stranger_in_another_vaults_bin_stays_there() {
-        let route = Route { target: uri("https://other.vault.azure.net"), ..home() };
-        let stranger = one(wanted("key/k"), deleted("v3", Some(31), "Recoverable"), &route);
-        assert_eq!(stranger.action, Action::Refused, "{stranger:?}");
-        let known = one(wanted("key/k"), deleted("v2", Some(30), "Recoverable"), &route);
-        assert_eq!(known.action, Action::Recover, "{known:?}");
-    }
-
-    #[test]
-    fn a_soft_deleted_object_that_is_older_or_unknown_holds_the_name() {
-        let purgeable = one(wanted("key/k"), deleted("v1", Some(29), "Recoverable+Purgeable"), &home());
-        assert_eq!(purgeable.action, Action::Refused);
-        assert!(purgeable.alternatives.iter().any(|text| text.contains("purge it")), "{purgeable:?}");
-        let kept = one(wanted("key/k"), deleted("v1", Some(29), "Recoverable+ProtectedSubscription"), &home());
-        assert!(
-            kept.reason.contains("until 2027-01-16") && kept.reason.contains("purge protection"),
-            "{}",
-            kept.reason
-        );
-        assert!(!kept.alternatives.iter().any(|text| text.contains("purge it")), "{kept:?}");
-        assert_eq!(one(wanted("key/k"), deleted("other", None, ""), &home()).action, Action::Refused);
-    }
-
-    #[test]
-    fn a_name_in_transition_or_never_looked_at_is_waited_for() {
-        assert_eq!(one(wanted("key/k"), Slot::InTransition, &home()).action, Action::Wait);
-        assert_eq!(plan(&[wanted("key/k")], &BTreeMap::new(), &home())[0].action, Action::Wait);
-    }
-
-    #[test]
-    fn a_certificate_needs_all_three_of_its_names() {
-        for taken in ["key/tls", "secret/tls"] {
-            for slot in
-                [Slot::InTransition, deleted("v9", None, ""), Slot::Live { versions: versions(), managed: false }]
-            {
-                let slots = BTreeMap::from([
-                    (object("certificate/tls"), Slot::Free),
-                    (object("key/tls"), Slot::Free),
-                    (object("secret/tls"), Slot::Free),
-                    (object(taken), slot),
-                ]);
-                let step = plan(&[wanted("certificate/tls")], &slots, &home()).remove(0);
-                assert_eq!(step.action, Action::Refused, "{taken}");
-                assert!(step.reason.contains(taken) && !step.alternatives.is_empty(), "{}", step.reason);
-            }
-        }
-    }
-
-    #[test]
-    fn a_certificate_comes_first_and_a_key_of_its_name_gives_way() {
-        let objects = ["secret/a", "key/tls", "certificate/TLS"];
-        let slots: BTreeMap<Object, Slot> =
-            objects.iter().chain(&["secret/tls"]).map(|text| (object(text), Slot::Free)).collect();
-        let steps = plan(&objects.map(wanted), &slots, &home());
-        let decided: Vec<(String, Action)> = steps.iter().map(|step| (step.object.to_string(), step.action)).collect();
-        assert_eq!(
-            decided,
-            [
-                ("certificate/TLS".to_owned(), Action::Restore),
-                ("key/tls".to_owned(), Action::Refused),
-                ("secret/a".to_owned(), Action::Restore)
-            ]
-        );
-    }
-
-    #[test]
-    fn a_backup_opens_only_in_its_own_cloud_subscription_and_geography() {
-        for (target, allowed) in [
-            (facts("S1", "North Europe", "premium"), true),
-            (facts("s2", "westeurope", "premium"), false),
-            (facts("s1", "eastus", "premium"), false),
-            (facts("s1", "atlantis", "premium"), false),
-            (None, false),
-        ] {
-            let step = one(wanted("key/k"), Slot::Free, &away(target.clone()));
-            assert_eq!(step.action == Action::Restore, allowed, "{target:?}: {}", step.reason);
-        }
-        let unknown = Route { source_facts: None, ..away(facts("s1", "westeurope", "premium")) };
-        assert_eq!(one(wanted("key/k"), Slot::Free, &unknown).action, Action::Refused);
-        let china = Route { target: uri("https://spare.vault.azure.cn"), ..home() };
-        assert!(one(wanted("key/k"), Slot::Free, &china).reason.contains("different clouds"));
-        let blind = Route { source_facts: None, target_facts: None, ..home() };
-        assert_eq!(one(wanted("key/k"), Slot::Free, &blind).action, Action::Restore, "its own vault needs no facts");
-        let new = facts("s1", "atlantis", "premium");
-        let region = Route { source_facts: new.clone(), ..away(new) };
-        assert_eq!(one(wanted("key/k"), Slot::Free, &region).action, Action::Restore, "one region is one geography");
-    }
-
-    #[test]
-    fn an_hsm_key_fits_into_a_premium_vault_only() {
-        let hsm = || {
-            let mut wanted = wanted("key/k");
-            wanted.source.hsm = true;
-            wanted
-        };
-        let standard = || facts("s1", "westeurope", "Standard");
-        for route in [away(standard()), Route { target_facts: standard(), ..home() }] {
-            assert!(one(hsm(), Slot::Free, &route).reason.contains("standard vault"));
-            assert_eq!(one(wanted("key/k"), Slot::Free, &route).action, Action::Restore);
-        }
-        let step = one(hsm(), Slot::Free, &away(facts("s1", "westeurope", "premium")));
-        assert!(step.action == Action::Restore && step.hsm);
-    }
-
-    #[test]
-    fn a_plan_survives_its_file_and_refuses_what_it_does_not_know() {
-        let plan = Plan {
-            format: Plan::FORMAT.into(),
-            plan: Uuid::from_u128(1),
-            created: at(0).unwrap(),
-            archive_id: Uuid::from_u128(2),
-            source: uri("https://prod.vault.azure.net"),
-            target: uri("https://prod.vault.azure.net"),
-            steps: vec![one(wanted("key/k"), Slot::Free, &home())],
-            missing: Vec::new(),
-            notes: Vec::new(),
-        };
-        let text = serde_json::to_string(&plan).unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
-        for (from, to) in [("key/k", "k"), ("\"hsm\"", "\"hsn\""), ("\"restore\"", "\"purge\"")] {
-            assert!(serde_json::from_str::<Plan>(&text.replace(from, to)).is_err(), "{to}");
-        }
-    }
-
-    fn slots() -> impl Strategy<Value = Slot> {
-        prop_oneof![
-            Just(Slot::Free),
-            Just(Slot::InTransition),
-            any::<bool>().prop_map(|managed| Slot::Live { versions: versions(), managed }),
-            Just(Slot::Live { versions: Versions::from([("v9".into(), version(1, 1, None))]), managed: false }),
-            ("v[1-4]", proptest::option::of(0i64..60), any::<bool>()).prop_map(|(id, updated, purge)| deleted(
-                &id,
-                updated,
-                if purge { "Purgeable" } else { "Recoverable" }
-            )),
-        ]
-    }
-
-    fn places() -> impl Strategy<Value = Option<VaultFacts>> {
-        let location = prop_oneof![Just("westeurope"), Just("northeurope"), Just("eastus"), Just("atlantis")];
-        let sku = prop_oneof![Just("standard"), Just("premium")];
-        proptest::option::of(("s[12]", location, sku)).prop_map(|facts| {
-            let (subscription, location, sku) = facts?;
-            self::facts(&subscription, location, sku)
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn no_plan_takes_a_taken_name_or_crosses_a_border(
-            objects in proptest::collection::btree_map("(key|secret|certificate)/[a-c]", (slots(), any::<bool>()), 1..9),
-            (source_facts, target_facts) in (places(), places()),
-            elsewhere: bool,
-        ) {
-            let slots: BTreeMap<Object, Slot> =
-                objects.iter().map(|(text, (slot, _))| (object(text), slot.clone())).collect();
-            let wanted: Vec<Wanted> = objects.iter().map(|(text, (_, hsm))| {
-                let mut wanted = wanted(text);
-                wanted.source.hsm = *hsm && wanted.source.object.kind == Kind::Key;
-                wanted
-            }).collect();
-            let mut route = if elsewhere { away(target_facts) } else { Route { target_facts, ..home() } };
-            if elsewhere { route.source_facts = source_facts; }
-            let steps = plan(&wanted, &slots, &route);
-            prop_assert_eq!(steps.len(), wanted.len());
-            prop_assert!(steps.windows(2).all(|pair| pair[0].object < pair[1].object));
-            let mut names = BTreeSet::new();
-            for step in &steps {
-                prop_assert_eq!(step.action == Action::Refused, !step.alternatives.is_empty());
-                let slot = &slots[&step.object];
-                if matches!(step.action, Action::Restore | Action::Recover) {
-                    let parts = match step.object.kind { Kind::Certificate => Kind::ALL.to_vec(), kind => vec![kind] };
-                    for kind in parts {
-                        prop_assert!(names.insert(Object::new(kind, step.object.name.clone())), "taken twice");
-                    }
-                }
-                match step.action {
-                    Action::Restore => {
-                        prop_assert_eq!(slot, &Slot::Free);
-                        if let (true, Some(to)) = (step.hsm, &route.target_facts) {
-                            prop_assert_eq!(to.sku.as_str(), "premium");
-                        }
-                        if elsewhere {
-                            let (from, to) = (route.source_facts.as_ref().unwrap(), route.target_facts.as_ref().unwrap());
-                            prop_assert_eq!(&from.place.subscription, &to.place.subscription);
-                            prop_assert_eq!(&from.place.geography, &to.place.geography);
-                            prop_assert!(from.place.geography.is_some() || from.place.location == to.place.location);
-                        }
-                    }
-                    Action::Recover => prop_assert!(slot.seen().state == "deleted"),
-                    Action::Nothing => prop_assert!(slot.seen().state == "live"),
-                    Action::Wait => prop_assert_eq!(slot, &Slot::InTransition),
-                    Action::Refused => {}
-                }
-            }
-        }
     }
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use zeroize::Zeroizing;
 
-use super::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Traffic, Write};
+use super::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Setting, Traffic, Write};
 use crate::ambient::Clock;
 use crate::model::{Kind, Object, VaultUri};
 
@@ -40,6 +40,10 @@ pub enum Call<'a> {
     Restore(Kind),
     /// [`Write::recover`].
     Recover(&'a Object),
+    /// [`Write::purge`].
+    Purge(&'a Object),
+    /// [`Write::write`].
+    Write(Setting<'a>),
     /// [`Facts::facts`](super::Facts::facts).
     Facts,
     /// [`Facts::describe`](super::Facts::describe).
@@ -359,6 +363,20 @@ impl Write for Memory {
             Ok(())
         })?;
         Ok(())
+    }
+
+    async fn purge(&self, object: &Object) -> Result<(), Error> {
+        let until = self.clock.now();
+        self.call(&Call::Purge(object), |state| {
+            state.deleted.remove(object).ok_or_else(|| missing(object))?;
+            state.purging.insert(object.clone(), until + state.limbo);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    async fn write(&self, setting: Setting<'_>) -> Result<(), Error> {
+        self.call(&Call::Write(setting), |state| state.write(setting)).map(|((), _)| ())
     }
 }
 

@@ -53,6 +53,24 @@ pub trait Write: Read {
 
     /// Starts the recovery of a deleted object; it completes some time later.
     async fn recover(&self, object: &Object) -> Result<(), Error>;
+
+    /// Purges a deleted object, which nothing brings back. Its name stays taken for some time after (`azure.md` §1.6).
+    /// `NotFound` where nothing deleted holds the name, perhaps since an earlier try, whose answer was lost, landed.
+    async fn purge(&self, object: &Object) -> Result<(), Error>;
+
+    /// Writes what no backup carries, over what is there.
+    async fn write(&self, setting: Setting<'_>) -> Result<(), Error>;
+}
+
+/// What no backup carries and a vault takes back, as the vault once showed it.
+#[derive(Clone, Copy, Debug)]
+pub enum Setting<'a> {
+    /// A key's rotation policy.
+    RotationPolicy(&'a Name, &'a RawValue),
+    /// A certificate issuer by its name. Its password was never shown, and is not in there.
+    Issuer(&'a str, &'a RawValue),
+    /// Those who are told about certificates.
+    Contacts(&'a RawValue),
 }
 
 /// What the management plane says of a vault.

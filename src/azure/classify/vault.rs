@@ -45,6 +45,14 @@ pub(in crate::azure) enum Deed {
     Restore,
     /// Recover.
     Recover,
+    /// Purge.
+    Purge,
+    /// Write a key's rotation policy.
+    SetRotationPolicy,
+    /// Write a certificate issuer.
+    SetIssuer,
+    /// Write those who are told about certificates.
+    SetContacts,
 }
 
 impl Deed {
@@ -62,6 +70,10 @@ impl Deed {
             Deed::BackUp => "back up",
             Deed::Restore => "restore a",
             Deed::Recover => "recover deleted",
+            Deed::Purge => "purge deleted",
+            Deed::SetRotationPolicy => "write the rotation policy of",
+            Deed::SetIssuer => "write the issuer of",
+            Deed::SetContacts => "write the contacts of",
         }
     }
 
@@ -73,16 +85,21 @@ impl Deed {
             Deed::GetRotationPolicy => "getrotationpolicy",
             Deed::ListIssuers => "listissuers",
             Deed::GetIssuer => "getissuers",
-            Deed::GetContacts => "managecontacts",
+            Deed::GetContacts | Deed::SetContacts => "managecontacts",
+            Deed::SetRotationPolicy => "setrotationpolicy",
+            Deed::SetIssuer => "setissuers",
             Deed::BackUp => "backup",
             Deed::Restore => "restore",
             Deed::Recover => "recover",
+            Deed::Purge => "purge",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
             Deed::Restore | Deed::Recover => "policies/roles/restore-operator.json",
+            Deed::Purge => "policies/roles/purge-operator.json",
+            Deed::SetRotationPolicy | Deed::SetIssuer | Deed::SetContacts => "policies/roles/settings-writer.json",
             Deed::GetContacts => "policies/roles/contacts-reader.json",
             _ => "policies/roles/snapshot-reader.json",
         }
@@ -96,7 +113,12 @@ impl Asked<'_> {
             Deed::GetRotationPolicy => return "Microsoft.KeyVault/vaults/keyrotationpolicies/read".to_owned(),
             Deed::ListIssuers | Deed::GetIssuer => return "Microsoft.KeyVault/vaults/certificatecas/read".to_owned(),
             // There is no action that only reads them (Microsoft's table of permissions).
-            Deed::GetContacts => return "Microsoft.KeyVault/vaults/certificatecontacts/write".to_owned(),
+            Deed::GetContacts | Deed::SetContacts => {
+                return "Microsoft.KeyVault/vaults/certificatecontacts/write".to_owned();
+            }
+            Deed::SetRotationPolicy => return "Microsoft.KeyVault/vaults/keyrotationpolicies/write".to_owned(),
+            Deed::SetIssuer => return "Microsoft.KeyVault/vaults/certificatecas/write".to_owned(),
+            Deed::Purge => "purge/action",
             Deed::BackUp => "backup/action",
             Deed::Restore => "restore/action",
             Deed::Recover => "recover/action",
@@ -110,7 +132,7 @@ impl Asked<'_> {
     /// `couldn't back up key "tde" of vault prod.vault.azure.net`.
     fn subject(&self) -> String {
         let object = match self.name {
-            Some(name) if self.deed == Deed::GetIssuer => format!("certificates \"{name}\""),
+            Some(name) if matches!(self.deed, Deed::GetIssuer | Deed::SetIssuer) => format!("certificates \"{name}\""),
             Some(name) => format!("{} \"{name}\"", self.kind),
             None if self.deed == Deed::Restore => self.kind.to_string(),
             None => self.kind.plural().to_owned(),

@@ -270,6 +270,7 @@ mod tests {
                 target: vault(),
                 steps: Vec::new(),
                 operator: "ada".to_owned(),
+                single_restore_override: None,
             }),
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Call, Memory, State, raw};
-use crate::model::{VaultFacts, VaultUri};
-use crate::vault::{Condition, Description, Error, Facts};
+use crate::model::{Name, VaultFacts, VaultUri};
+use crate::vault::{Condition, Description, Error, Facts, Setting};
 
 /// Settings of the vault.
 #[derive(Default)]
@@ -16,9 +17,35 @@ pub(super) struct Settings {
     issuers: BTreeMap<String, String>,
     /// E-mail addresses.
     contacts: Vec<String>,
+    /// Rotation policies that were written, by the key's name.
+    pub(super) rotation_policies: BTreeMap<Name, Value>,
     facts: Option<VaultFacts>,
     role_assignments: Vec<Value>,
     diagnostic_settings: Vec<Value>,
+}
+
+impl State {
+    /// Keeps what was written, as far as this vault shows it again.
+    pub(super) fn write(&mut self, setting: Setting<'_>) -> Result<(), Error> {
+        let value = |raw: &RawValue| -> Result<Value, Error> {
+            serde_json::from_str(raw.get()).map_err(|error| Error::new(Condition::Rejected, error.to_string()))
+        };
+        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match setting {
+            Setting::RotationPolicy(name, policy) => {
+                self.settings.rotation_policies.insert(name.clone(), value(policy)?);
+            }
+            Setting::Issuer(name, issuer) => {
+                self.settings.issuers.insert(name.to_owned(), text(&value(issuer)?, "provider"));
+            }
+            Setting::Contacts(contacts) => {
+                let contacts = value(contacts)?;
+                let list = contacts.get("contacts").and_then(Value::as_array).cloned().unwrap_or_default();
+                self.settings.contacts = list.iter().map(|contact| text(contact, "email")).collect();
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Memory {

@@ -2,7 +2,7 @@
 
 use akv_archiver::format::archive;
 use akv_archiver::format::entry::{
-    Entry, Event, IntentStep, LogFile, Outcome, RestoreIntent, RestoreResult, SnapshotRef,
+    Became, Change, Entry, Event, IntentStep, LogFile, Outcome, RestoreIntent, RestoreResult, SnapshotRef,
 };
 use akv_archiver::format::paths;
 use akv_archiver::model::{Digest, Object};
@@ -30,11 +30,13 @@ fn second() -> LogFile {
         target: vault(),
         steps: vec![IntentStep {
             object: Object::parse("key/tde-protector").unwrap(),
-            action: "restore".to_owned(),
+            action: Change::Restore,
+            snapshot: Some(1),
             capture: Some(manifests::capture_path()),
             hsm: true,
         }],
         operator: "ada".to_owned(),
+        single_restore_override: None,
     });
     LogFile::build(first().successor(time(100), intent).unwrap(), &signer()).unwrap()
 }
@@ -42,7 +44,7 @@ fn second() -> LogFile {
 fn third() -> LogFile {
     let outcome = Outcome {
         object: Object::parse("key/tde-protector").unwrap(),
-        result: "done".to_owned(),
+        result: Became::Done,
         detail: "restored; nothing differs".to_owned(),
     };
     let result = Event::RestoreResult(RestoreResult { intent: 2, outcomes: vec![outcome] });
