@@ -463,7 +463,7 @@ mod tests {
         let applied = house.apply(&plan).await.unwrap();
         let differences = &applied.steps[0].differences;
         assert!(differences.len() == 1 && differences[0].ends_with("did not come back"), "{applied:?}");
-        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "failed"));
+        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "different"));
     }
 
     #[test]
