@@ -15,6 +15,7 @@ mod pace;
 mod policies;
 mod recordings;
 mod roles;
+mod runbook;
 mod scenarios;
 mod support;
 mod vectors;
