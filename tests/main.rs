@@ -14,6 +14,7 @@ mod faults;
 mod pace;
 mod policies;
 mod recordings;
+mod restores;
 mod roles;
 mod runbook;
 mod scenarios;

@@ -29,28 +29,7 @@ const SEED: &str = r#"
     ]
 "#;
 
-/// The emulator's clock. Whoever waits moves it for everybody.
-struct Shared(Arc<Emulator>);
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
-    }
-}
-
-#[async_trait::async_trait]
-impl Clock for Shared {
-    fn now(&self) -> DateTime<Utc> {
-        self.0.now()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        // The emulator's clock moves by whole milliseconds.
-        self.0.advance(duration + Duration::from_millis(1));
-        tokio::task::yield_now().await;
-    }
-}
-
+/// The vault that is asked, and how fast it may be.
 struct Stage {
     emulator: Arc<Emulator>,
     connection: Connection,
@@ -59,22 +38,9 @@ struct Stage {
 
 impl Stage {
     fn start(limits: Limits) -> Self {
-        let emulator = Arc::new(Emulator::start(Seed::parse(SEED).unwrap(), Options::default()).unwrap());
-        emulator.set_limits(limits);
-        let ready = emulator.ready();
-        let network = Network {
-            proxy: Some(Url::parse(&ready.proxy).unwrap()),
-            ca_file: Some(ready.ca_file.clone()),
-            silence: None,
-        };
-        let credential = CredentialConfig::ClientSecret {
-            tenant_id: ready.tenant_id.clone(),
-            client_id: ready.client_id.clone(),
-            secret: Zeroizing::new(ready.client_secret.clone()),
-        };
-        let ambient = Ambient::new(Arc::new(Shared(emulator.clone())), Arc::new(SeededRandom::new(1)));
-        let connection = Connection::new(&network, Cloud::Public, &credential, ambient.clone()).unwrap();
-        Stage { emulator, connection, ambient }
+        let stage = crate::support::stage::Stage::start(SEED);
+        stage.emulator.set_limits(limits);
+        Stage { emulator: stage.emulator, connection: stage.connection, ambient: stage.ambient }
     }
 
     fn vault(&self) -> Vault {

@@ -2,4 +2,5 @@
 
 pub(crate) mod faulty;
 pub(crate) mod order;
+pub(crate) mod stage;
 pub(crate) mod world;

@@ -144,15 +144,7 @@ impl World {
 
     /// Somebody else's client of the emulated Azure: a plain HTTP client with a token of the default principal.
     pub(crate) fn stranger(&self) -> Stranger {
-        let ready = self.azure.ready();
-        Stranger::new(
-            self.runtime.clone(),
-            &ready.proxy,
-            &ready.ca_file,
-            &ready.tenant_id,
-            &ready.client_id,
-            &ready.client_secret,
-        )
+        Stranger::of(&self.azure, self.runtime.clone())
     }
 }
 
@@ -190,6 +182,19 @@ pub(crate) struct Stranger {
 }
 
 impl Stranger {
+    /// A client of `azure` with the default principal.
+    pub(crate) fn of(azure: &Emulator, runtime: Arc<Runtime>) -> Stranger {
+        let ready = azure.ready();
+        Stranger::new(
+            runtime,
+            &ready.proxy,
+            &ready.ca_file,
+            &ready.tenant_id,
+            &ready.client_id,
+            &ready.client_secret,
+        )
+    }
+
     fn new(
         runtime: Arc<Runtime>,
         proxy: &str,
