@@ -72,9 +72,10 @@ mod tests {
                 r#"{{"name":"{name}","displayName":"x","metadata":{{"regionType":"Physical","geography":"{geography}"}}}}"#
             )
         };
-        let regions: Vec<String> = regions.iter().map(region).collect();
-        let global = r#"{"name":"global","metadata":{"regionType":"Logical"}}"#;
-        answer(200, format!(r#"{{"value":[{},{global},{{}}]}}"#, regions.join(",")))
+        let mut regions: Vec<String> = regions.iter().map(region).collect();
+        // What is no place has no geography.
+        regions.push(r#"{"name":"global","metadata":{"regionType":"Logical"}},{}"#.to_owned());
+        answer(200, format!(r#"{{"value":[{}]}}"#, regions.join(",")))
     }
 
     fn vault(name: &str, location: &str) -> Step {
