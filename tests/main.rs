@@ -17,4 +17,5 @@ mod recordings;
 mod roles;
 mod scenarios;
 mod support;
+mod vaults;
 mod vectors;

@@ -12,10 +12,12 @@ use crate::vault::{Condition, Error, Traffic};
 
 /// How a vault deals with what was deleted.
 pub(super) struct Rules {
-    /// How long recovered objects take to come live, and purged names to come free.
-    limbo: Duration,
     /// How long deleted objects take to be seen.
-    delete_limbo: Duration,
+    deleting: Duration,
+    /// How long recovered objects take to come live.
+    recovering: Duration,
+    /// How long purged names take to come free.
+    purging: Duration,
     purge_protection: bool,
     /// How long a soft-deleted object is kept.
     pub(super) retention_days: u32,
@@ -40,12 +42,23 @@ impl Rules {
 impl Memory {
     /// How long recovered objects take to come live, and purged names to come free. No time at first.
     pub fn set_limbo(&self, limbo: Duration) {
-        self.state().rules.limbo = limbo;
+        self.set_recover_limbo(limbo);
+        self.set_purge_limbo(limbo);
+    }
+
+    /// How long recovered objects take to come live.
+    pub fn set_recover_limbo(&self, limbo: Duration) {
+        self.state().rules.recovering = limbo;
+    }
+
+    /// How long purged names take to come free.
+    pub fn set_purge_limbo(&self, limbo: Duration) {
+        self.state().rules.purging = limbo;
     }
 
     /// How long deleted objects take to be seen; their names are taken from the first moment. No time at first.
     pub fn set_delete_limbo(&self, limbo: Duration) {
-        self.state().rules.delete_limbo = limbo;
+        self.state().rules.deleting = limbo;
     }
 
     /// Whether nobody may purge before the retention ends. Not at first.
@@ -62,7 +75,7 @@ impl Memory {
     pub fn delete(&self, object: &Object) {
         let at = self.clock.now();
         let mut state = self.state();
-        let visible = at + state.rules.delete_limbo;
+        let visible = at + state.rules.deleting;
         for part in parts(object) {
             if let Some(stored) = state.live.remove(&part) {
                 state.deleted.insert(part, Gone { stored, at, visible });
@@ -74,7 +87,7 @@ impl Memory {
     /// [`Memory::set_limbo`] says.
     pub fn purge(&self, object: &Object) {
         let mut state = self.state();
-        let until = self.clock.now() + state.rules.limbo;
+        let until = self.clock.now() + state.rules.purging;
         state.deleted.remove(object);
         state.purging.insert(object.clone(), until);
     }
@@ -100,8 +113,9 @@ impl State {
             purging: BTreeMap::new(),
             settings: super::settings::Settings::default(),
             rules: Rules {
-                limbo: Duration::ZERO,
-                delete_limbo: Duration::ZERO,
+                deleting: Duration::ZERO,
+                recovering: Duration::ZERO,
+                purging: Duration::ZERO,
                 purge_protection: false,
                 retention_days: 90,
             },
@@ -177,7 +191,7 @@ impl State {
 
     pub(super) fn recover(&mut self, object: &Object, now: DateTime<Utc>) -> Result<(), Error> {
         self.deleted(object, "recover")?;
-        let at = now + self.rules.limbo;
+        let at = now + self.rules.recovering;
         for part in parts(object) {
             if let Some(gone) = self.deleted.remove(&part) {
                 self.arriving.insert(part, (gone.stored, at));
@@ -188,7 +202,7 @@ impl State {
 
     pub(super) fn purge(&mut self, object: &Object, now: DateTime<Utc>) -> Result<(), Error> {
         self.deleted(object, "purge")?;
-        let until = now + self.rules.limbo;
+        let until = now + self.rules.purging;
         for part in parts(object) {
             if self.deleted.remove(&part).is_some() {
                 self.unset(&part);
