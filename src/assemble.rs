@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::jobs::protection::Demand;
 use crate::jobs::{history, promises};
 use crate::located::read_text;
-use crate::model::VaultUri;
+use crate::model::{Atlas, VaultUri};
 use crate::policy::{self, Choice, Lock, Policy};
 use crate::seal::{Identities, Prompt, Recipients};
 use crate::store;
@@ -120,7 +120,7 @@ impl Assembly {
             return Err(Error::internal("a directory was taken for a container"));
         };
         let connection = self.connection(credential)?;
-        let arm = arm(&connection, resource_id.as_deref())?;
+        let arm = self.arm(&connection, resource_id.as_deref())?;
         connection.container(&url(address.as_str())?, Some(Arc::new(arm)))
     }
 
@@ -131,7 +131,7 @@ impl Assembly {
     }
 
     /// The vault at `uri`, asked no faster than the settings' share of its limit and of its subscription's: for a
-    /// snapshot, which asks a great deal.
+    /// snapshot or a restore, which ask a great deal.
     pub fn governed(&self, uri: &VaultUri) -> Result<Vault> {
         let door = self.vault(uri)?;
         if self.settings.capture.limits == config::Limits::None {
@@ -152,7 +152,20 @@ impl Assembly {
     /// The management plane, as the identity that reads the vault.
     pub fn facts(&self, uri: &VaultUri) -> Result<Arm> {
         let vault = self.vault_settings(uri)?;
-        arm(&self.connection(&vault.credential)?, vault.resource_id.as_deref())
+        self.arm(&self.connection(&vault.credential)?, vault.resource_id.as_deref())
+    }
+
+    /// What is known of regions where nobody can be asked: the settings, and the built-in table.
+    pub fn atlas(&self) -> Atlas {
+        Atlas::new(self.settings.geography.clone())
+    }
+
+    fn arm(&self, connection: &Connection, known: Option<&str>) -> Result<Arm> {
+        let arm = connection.arm()?.believing(self.atlas());
+        Ok(match known {
+            Some(id) => arm.knowing(id),
+            None => arm,
+        })
     }
 
     /// What the settings say of a vault; of one that a run found, what they would say. A vault that nobody knows, such as
@@ -350,14 +363,6 @@ fn subscription_id(resource_id: &str) -> Option<String> {
     let mut segments = resource_id.trim_start_matches('/').split('/');
     let subscriptions = segments.next()?.eq_ignore_ascii_case("subscriptions");
     segments.next().filter(|id| subscriptions && !id.is_empty()).map(str::to_ascii_lowercase)
-}
-
-fn arm(connection: &Connection, known: Option<&str>) -> Result<Arm> {
-    let arm = connection.arm()?;
-    Ok(match known {
-        Some(id) => arm.knowing(id),
-        None => arm,
-    })
 }
 
 fn cloud(settings: &Settings) -> Result<Cloud> {

@@ -94,7 +94,7 @@ const DOORS: &[(&str, &str, &[&str], &str)] = &[
         &["uri", "list", "get", "backup", "traffic"],
         "a snapshot can neither change a vault nor read a secret's value",
     ),
-    ("vault/mod.rs", "trait Facts:", &["facts", "describe"], "the management plane is only asked, never told"),
+    ("vault/mod.rs", "trait Facts:", &["facts", "describe", "atlas"], "the management plane is only asked, never told"),
     ("vault/discover.rs", "trait Discover:", &["subscriptions", "vaults"], "looking for vaults changes none"),
 ];
 

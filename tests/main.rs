@@ -19,4 +19,5 @@ mod roles;
 mod runbook;
 mod scenarios;
 mod support;
+mod vaults;
 mod vectors;

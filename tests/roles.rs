@@ -83,8 +83,10 @@ fn definitions_are_whole() {
         "archive-reader",
         "archive-writer",
         "contacts-reader",
+        "purge-operator",
         "restore-operator",
         "retention-admin",
+        "settings-writer",
         "snapshot-reader",
     ];
     assert_eq!(names, all);
@@ -98,11 +100,19 @@ fn definitions_are_whole() {
     }
 }
 
+const PURGES: [&str; 3] = [
+    "Microsoft.KeyVault/vaults/keys/purge/action",
+    "Microsoft.KeyVault/vaults/secrets/purge/action",
+    "Microsoft.KeyVault/vaults/certificates/purge/action",
+];
+
 #[test]
-fn nobody_can_destroy_or_read_a_secret() {
+fn nobody_can_destroy_or_read_a_secret_but_who_holds_the_role_that_only_purges() {
     for (file, role) in roles() {
-        assert_eq!(excesses(&role), [""; 0], "{file} must not have these");
+        let allowed: &[&str] = if file == "purge-operator" { &PURGES } else { &[] };
+        assert_eq!(excesses(&role), allowed, "{file} must not have more");
     }
+    assert_eq!(roles()["purge-operator"].powers().collect::<Vec<_>>(), PURGES, "and nothing else");
 }
 
 #[test]
@@ -137,12 +147,19 @@ fn backing_up_restoring_and_retention_are_apart() {
         };
         assert_eq!(can, expected, "{file}: back up, restore, retain, add");
     }
-    // What can be written in a vault: one role has one such power, for want of another to read with, and no other has any.
+    // What can be written in a vault, and by whom: what no backup carries, and contacts for want of another power to read
+    // them with.
     for (file, role) in &roles {
         let written: Vec<&str> =
             role.powers().filter(|power| power.ends_with("/write") && power.contains("KeyVault")).collect();
         let expected: &[&str] = match file.as_str() {
             "contacts-reader" => &["Microsoft.KeyVault/vaults/certificatecontacts/write"],
+            "restore-operator" => &["Microsoft.KeyVault/vaults/keyrotationpolicies/write"],
+            "settings-writer" => &[
+                "Microsoft.KeyVault/vaults/certificatecas/write",
+                "Microsoft.KeyVault/vaults/certificatecontacts/write",
+                "Microsoft.KeyVault/vaults/keyrotationpolicies/write",
+            ],
             _ => &[],
         };
         assert_eq!(written, expected, "{file}");

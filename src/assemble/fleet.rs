@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Archive, Assembly, arm, cloud};
+use super::{Archive, Assembly, cloud};
 use crate::archive::Reader;
 use crate::config::{self, Cloud, Credential};
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ impl Assembly {
             return Err(Error::usage("vaults cannot be looked for: nothing tells the suffix of this cloud's vaults")
                 .hint("with `endpoints`, name one vault as a [[vault]]; its address tells"));
         }
-        let door = arm(&self.connection(credential)?, None)?;
+        let door = self.arm(&self.connection(credential)?, None)?;
         Ok(survey(&door, errand.identity, &errand.subscriptions, cloud.vault_suffix()).await)
     }
 

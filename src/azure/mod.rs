@@ -60,6 +60,7 @@ pub struct Connection {
     credential_name: &'static str,
     ambient: Ambient,
     api_version: String,
+    regions: Arc<arm::Regions>,
 }
 
 impl Connection {
@@ -74,7 +75,8 @@ impl Connection {
         let witness = Witness::new(Side::Identity, ambient.clone(), Arc::default());
         let credential = config.credential(options(&client, &cloud, witness))?;
         let (credential_name, api_version) = (config.name(), API_VERSION.to_owned());
-        Ok(Connection { client, cloud, credential, credential_name, ambient, api_version })
+        let regions = Arc::default();
+        Ok(Connection { client, cloud, credential, credential_name, ambient, api_version, regions })
     }
 
     /// Uses another api-version of Key Vault.
@@ -130,7 +132,8 @@ impl Connection {
         let (caller, options) = self.door();
         let endpoint = Url::parse(self.cloud.management())
             .map_err(|error| Error::usage(format!("the management address cannot be used: {error}")))?;
-        Ok(Arm::new(endpoint, self.cloud.management_scope(), self.credential(), options, caller))
+        let regions = self.regions.clone();
+        Ok(Arm::new(endpoint, self.cloud.management_scope(), self.credential(), options, caller, regions))
     }
 
     /// Gets a token for `scope` (see [`Cloud::vault_scope`]) and drops it, to see whether the credential works.

@@ -14,7 +14,6 @@ use azure_security_keyvault_secrets::models as secret;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use serde_json::value::RawValue;
 use url::Url;
 
 use crate::model::{Kind, Object, VaultUri};
@@ -274,22 +273,21 @@ impl Objects {
         }
     }
 
-    /// Writes a setting from its JSON.
-    pub(super) async fn write(&self, setting: Setting<'_>, context: Ctx) -> Sent {
+    /// Writes a setting: `body` is its JSON.
+    pub(super) async fn write(&self, setting: Setting<'_>, body: Bytes, context: Ctx) -> Sent {
         let method_options = method(context);
-        let body = |raw: &RawValue| Bytes::copy_from_slice(raw.get().as_bytes());
         match setting {
-            Setting::RotationPolicy(name, policy) => {
+            Setting::RotationPolicy(name, _) => {
                 let options = key::KeyClientUpdateKeyRotationPolicyOptions { method_options };
-                self.keys.update_key_rotation_policy(name.as_str(), body(policy).into(), Some(options)).await.map(drop)
+                self.keys.update_key_rotation_policy(name.as_str(), body.into(), Some(options)).await.map(drop)
             }
-            Setting::Issuer(name, issuer) => {
+            Setting::Issuer(name, _) => {
                 let options = certificate::CertificateClientSetIssuerOptions { method_options };
-                self.certificates.set_issuer(name, body(issuer).into(), Some(options)).await.map(drop)
+                self.certificates.set_issuer(name, body.into(), Some(options)).await.map(drop)
             }
-            Setting::Contacts(contacts) => {
+            Setting::Contacts(_) => {
                 let options = certificate::CertificateClientSetContactsOptions { method_options };
-                self.certificates.set_contacts(body(contacts).into(), Some(options)).await.map(drop)
+                self.certificates.set_contacts(body.into(), Some(options)).await.map(drop)
             }
         }
     }

@@ -147,7 +147,9 @@ impl Caller {
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = self.call_for(load, Repeat::Freely, &operation).await?;
+            // An answer that made no sense may have hidden a success.
+            let hidden = |failure: Failure| Failure { unclear: failure.unclear || tries > 1, ..failure };
+            let answer = self.call_for(load, Repeat::Freely, &operation).await.map_err(hidden)?;
             match parse(&answer) {
                 Ok(read) => return Ok((read, answer)),
                 Err(why) if tries == FEW_TRIES => return Err(Failure::malformed(why)),

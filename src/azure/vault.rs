@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use serde_json::Value;
 use url::Url;
 
 use super::bodies;
 use super::classify::{Asked, Deed, vault_error};
-use super::failure::Failure;
+use super::failure::{Failure, Refusal};
 use super::objects::Objects;
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire;
-use crate::model::{Kind, Object, VaultUri};
+use crate::model::{Kind, Object, VaultUri, unix_time};
 use crate::vault::{
     Answer, Backup, Condition, Error, Exchange, Gate, Item, Listing, Load, Page, Read, Setting, Traffic, Write,
 };
@@ -109,6 +110,20 @@ impl Vault {
     }
 }
 
+/// Beside letters and digits, what a name of an issuer may have.
+const ISSUERS: &[u8] = b"-_";
+
+/// Whether a text may stand in an address: the SDK writes versions and issuers' names there as they are.
+fn stands(text: &str, more: &[u8]) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(known)
+}
+
+fn no_address(asked: &Asked<'_>) -> Error {
+    let failure = Failure::malformed("what is asked for cannot stand in an address");
+    Error { condition: Condition::Rejected, ..vault_error(&failure, asked) }
+}
+
 /// A walk through a list.
 struct Walk {
     trail: Trail,
@@ -139,24 +154,18 @@ impl Read for Vault {
     }
 
     async fn get(&self, what: Item) -> Result<Answer, Error> {
-        // The SDK writes versions and issuers' names into the address as they are.
-        let plain = |text: &str, more: &[u8]| {
-            let known = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
-            !text.is_empty() && text.len() <= 255 && text.bytes().all(known)
-        };
-        let version_fits = |version: &Option<String>| version.as_deref().is_none_or(|version| plain(version, b""));
+        let version_fits = |version: &Option<String>| version.as_deref().is_none_or(|version| stands(version, b""));
         let certificates = |deed, name| self.asked(deed, Kind::Certificate, name);
         let (asked, fits) = match &what {
             Item::Key(name, version) => (self.asked(Deed::Get, Kind::Key, Some(name.as_str())), version_fits(version)),
             Item::Certificate(name, version) => (certificates(Deed::Get, Some(name.as_str())), version_fits(version)),
             Item::RotationPolicy(name) => (self.asked(Deed::GetRotationPolicy, Kind::Key, Some(name.as_str())), true),
             Item::Deleted(object) => (self.asked(Deed::GetDeleted, object.kind, Some(object.name.as_str())), true),
-            Item::Issuer(name) => (certificates(Deed::GetIssuer, Some(name)), plain(name, b"-_")),
+            Item::Issuer(name) => (certificates(Deed::GetIssuer, Some(name)), stands(name, ISSUERS)),
             Item::Contacts => (certificates(Deed::GetContacts, None), true),
         };
         if !fits {
-            let failure = Failure::malformed("what is asked for cannot stand in an address");
-            return Err(Error { condition: Condition::Rejected, ..vault_error(&failure, &asked) });
+            return Err(no_address(&asked));
         }
         let load = match &what {
             Item::Key(name, _) | Item::RotationPolicy(name) => Load::Key(name),
@@ -191,26 +200,29 @@ impl Write for Vault {
         let asked = self.asked(Deed::Restore, kind, None);
         let body = Bytes::copy_from_slice(bodies::restore(blob).as_bytes());
         let operation = |context| self.objects.restore(kind, body.clone(), context);
+        // What a key costs is not known before it is there: the blob does not tell, and Azure names no limit of its own.
         let answer = self.caller.call(Repeat::UntilUnclear, operation).await;
         let answer = answer.map_err(|failure| vault_error(&failure, &asked))?;
         let body = bodies::object(&answer.body).map_err(|why| {
             // A success that cannot be read: the object may stand, but is not confirmed.
             vault_error(&Failure { unclear: true, ..Failure::malformed(why) }, &asked)
         })?;
+        if let (Kind::Key, Some(gate)) = (kind, self.caller.gate()) {
+            gate.learn(std::slice::from_ref(&body));
+        }
         Ok(Answer { body, exchange: self.exchange(&answer) })
     }
 
     async fn recover(&self, object: &Object) -> Result<(), Error> {
         let asked = self.asked(Deed::Recover, object.kind, Some(object.name.as_str()));
         let operation = |context| self.objects.recover(object, context);
-        match self.caller.call_for(Load::of(object), Repeat::Freely, operation).await {
+        match self.caller.read(Load::of(object), operation, |answer| bodies::object(&answer.body)).await {
             Ok(_) => Ok(()),
-            // Our own first try, whose answer was lost, is what makes it live or on its way.
+            // Our own earlier try, whose answer was lost, is what makes it live or on its way.
             Err(failure)
-                if failure.unclear
-                    && failure.refusal().is_some_and(|refusal| {
-                        refusal.is("RequestNotAllowedOnNonDeletedObject") || refusal.is("ObjectIsBeingRecovered")
-                    }) =>
+                if already(&failure, |refusal| {
+                    refusal.is("RequestNotAllowedOnNonDeletedObject") || refusal.is("ObjectIsBeingRecovered")
+                }) =>
             {
                 Ok(())
             }
@@ -223,24 +235,62 @@ impl Write for Vault {
         let operation = |context| self.objects.purge(object, context);
         match self.caller.call_for(Load::of(object), Repeat::Freely, operation).await {
             Ok(_) => Ok(()),
-            // Our own first try, whose answer was lost, is what made it go.
-            Err(failure) if failure.unclear && failure.refusal().is_some_and(|refusal| refusal.status == 404) => Ok(()),
-            Err(failure) => Err(vault_error(&failure, &asked)),
+            // Our own earlier try, whose answer was lost, is what made it go, or what it is still going by.
+            Err(failure)
+                if already(&failure, |refusal| refusal.status == 404 || refusal.is("ObjectIsBeingDeleted")) =>
+            {
+                Ok(())
+            }
+            Err(failure) => {
+                let error = vault_error(&failure, &asked);
+                let owned = error.code.as_deref().is_some_and(|code| code.ends_with("ManagedByKeyVault"));
+                match error.condition {
+                    Condition::Forbidden if !owned => Err(self.until_when(object, error).await),
+                    _ => Err(error),
+                }
+            }
         }
     }
 
     async fn write(&self, setting: Setting<'_>) -> Result<(), Error> {
-        let (asked, load) = match setting {
+        let (asked, load, fits) = match setting {
             Setting::RotationPolicy(name, _) => {
-                (self.asked(Deed::SetRotationPolicy, Kind::Key, Some(name.as_str())), Load::Key(name))
+                (self.asked(Deed::SetRotationPolicy, Kind::Key, Some(name.as_str())), Load::Key(name), true)
             }
-            Setting::Issuer(name, _) => (self.asked(Deed::SetIssuer, Kind::Certificate, Some(name)), Load::Transaction),
-            Setting::Contacts(_) => (self.asked(Deed::SetContacts, Kind::Certificate, None), Load::Transaction),
+            Setting::Issuer(name, _) => {
+                let asked = self.asked(Deed::SetIssuer, Kind::Certificate, Some(name));
+                (asked, Load::Transaction, stands(name, ISSUERS))
+            }
+            Setting::Contacts(_) => (self.asked(Deed::SetContacts, Kind::Certificate, None), Load::Transaction, true),
         };
-        let operation = |context| self.objects.write(setting, context);
+        if !fits {
+            return Err(no_address(&asked));
+        }
+        let body = Bytes::copy_from_slice(setting.body()?.get().as_bytes());
+        let operation = |context| self.objects.write(setting, body.clone(), context);
         // The same again leaves the same behind.
-        let answer = self.caller.call_for(load, Repeat::Freely, operation).await;
-        answer.map(drop).map_err(|failure| vault_error(&failure, &asked))
+        let written = self.caller.read(load, operation, |answer| bodies::object(&answer.body)).await;
+        written.map(drop).map_err(|failure| vault_error(&failure, &asked))
+    }
+}
+
+/// Whether a refusal says no more than that an earlier try of the same was heard.
+fn already(failure: &Failure, says: impl FnOnce(&Refusal) -> bool) -> bool {
+    failure.unclear && failure.refusal().is_some_and(says)
+}
+
+impl Vault {
+    /// Adds to a refused purge when the service will purge by itself, where the object tells.
+    async fn until_when(&self, object: &Object, error: Error) -> Error {
+        let Ok(deleted) = self.get(Item::Deleted(object.clone())).await else { return error };
+        let deleted: Value = serde_json::from_str(deleted.body.get()).unwrap_or_default();
+        match deleted.get("scheduledPurgeDate").and_then(unix_time) {
+            Some(date) => error.hint(format!(
+                "it holds its name until {}: recover it, or restore into another vault",
+                date.format("%Y-%m-%d %H:%M:%SZ")
+            )),
+            None => error,
+        }
     }
 }
 
@@ -492,6 +542,156 @@ mod tests {
         stage.connection.token_check("https://storage.azure.com/.default").await.unwrap();
     }
 
+    const DELETING: &str = r#"{"error":{"code":"Conflict","message":"Key is currently being deleted.","innererror":{"code":"ObjectIsBeingDeleted"}}}"#;
+    const NO_DELETED: &str = r#"{"error":{"code":"KeyNotFound","message":"Deleted Key not found: tde"}}"#;
+    const LIVE: &str = r#"{"error":{"code":"MethodNotAllowed","message":"Key exists already: tde","innererror":{"code":"RequestNotAllowedOnNonDeletedObject"}}}"#;
+
+    #[tokio::test]
+    async fn a_purge_asks_for_the_deleted_object_of_its_kind() {
+        for (object, path) in [
+            ("key/tde", "deletedkeys/tde"),
+            ("secret/app", "deletedsecrets/app"),
+            ("certificate/tls", "deletedcertificates/tls"),
+        ] {
+            let stage = Stage::new([answer(204, "")]);
+            vault(&stage).purge(&Object::parse(object).unwrap()).await.unwrap();
+            let sent = &stage.fake.authorised()[0];
+            assert_eq!(sent.method, "DELETE");
+            assert_eq!(sent.url, format!("https://prod.vault.azure.net/{path}?api-version=2025-07-01"));
+        }
+    }
+
+    #[tokio::test]
+    async fn trap_a_purge_or_recover_whose_answer_was_lost_is_done_when_the_next_try_says_so() {
+        for lost in [Step::Lost, answer(503, ""), Step::Cut(500, "<")] {
+            for next in [answer(404, NO_DELETED), answer(409, DELETING)] {
+                let stage = Stage::new([lost.clone(), next]);
+                vault(&stage).purge(&tde()).await.unwrap();
+                assert!(stage.done());
+            }
+        }
+        for lost in [Step::Lost, answer(200, "<html>"), Step::Cut(200, "{")] {
+            let stage = Stage::new([lost, answer(400, LIVE)]);
+            vault(&stage).recover(&tde()).await.unwrap();
+            assert!(stage.done());
+        }
+    }
+
+    #[tokio::test]
+    async fn trap_what_nobody_did_before_is_not_taken_for_done() {
+        for (step, condition) in [
+            (answer(404, NO_DELETED), Condition::NotFound),
+            (answer(409, DELETING), Condition::InTransition),
+            (answer(400, LIVE), Condition::Live),
+        ] {
+            for early in [None, Some(answer(429, "")), Some(Step::NoConnection("refused"))] {
+                let stage = || Stage::new(early.clone().into_iter().chain([step.clone()]));
+                assert_eq!(vault(&stage()).purge(&tde()).await.unwrap_err().condition, condition);
+                assert_eq!(vault(&stage()).recover(&tde()).await.unwrap_err().condition, condition);
+            }
+        }
+        let error = vault(&Stage::new([answer(409, DELETING)])).purge(&tde()).await.unwrap_err();
+        assert!(error.message.starts_with("couldn't purge deleted key \"tde\" of vault"), "{error}");
+        assert!(error.hint.unwrap().contains("look again later"));
+    }
+
+    #[tokio::test]
+    async fn purge_protection_says_until_when() {
+        let protected = r#"{"error":{"code":"Forbidden","message":"Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service will automatically purge it after the retention period has passed.\r\nVault: prod;location=westeurope"}}"#;
+        let deleted = r#"{"recoveryId":"x","scheduledPurgeDate":1680645929}"#;
+        let stage = Stage::new([answer(403, protected), answer(200, deleted)]);
+        let error = vault(&stage).purge(&tde()).await.unwrap_err();
+        assert_eq!(error.condition, Condition::Forbidden);
+        let hint = "it holds its name until 2023-04-04 22:05:29Z: recover it, or restore into another vault";
+        assert_eq!(error.hint.as_deref(), Some(hint));
+
+        let stage = Stage::new([answer(403, protected), answer(404, NO_DELETED)]);
+        assert_eq!(vault(&stage).purge(&tde()).await.unwrap_err().hint, None, "nobody knows");
+
+        let managed = r#"{"error":{"code":"Forbidden","message":"Operation \"purge\" is not allowed as this object's lifetime is managed by Key Vault.","innererror":{"code":"KeyManagedByKeyVault"}}}"#;
+        let stage = Stage::new([answer(403, managed)]);
+        assert_eq!(vault(&stage).purge(&tde()).await.unwrap_err().condition, Condition::Forbidden);
+    }
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn settings_are_put_without_what_the_vault_alone_decides() {
+        let policy =
+            raw(r#"{"id":"x","lifetimeActions":[],"attributes":{"expiryTime":"P90D","created":1,"updated":2}}"#);
+        let issuer = raw(r#"{"id":"x","provider":"Test","attributes":{"enabled":true,"created":1}}"#);
+        let contacts = raw(r#"{"id":"x","contacts":[{"email":"a@b"}]}"#);
+        let name = tde().name;
+        for (setting, path, body) in [
+            (
+                Setting::RotationPolicy(&name, &policy),
+                "keys/tde/rotationpolicy",
+                r#"{"lifetimeActions":[],"attributes":{"expiryTime":"P90D"}}"#,
+            ),
+            (
+                Setting::Issuer("own-1", &issuer),
+                "certificates/issuers/own-1",
+                r#"{"provider":"Test","attributes":{"enabled":true}}"#,
+            ),
+            (Setting::Contacts(&contacts), "certificates/contacts", r#"{"contacts":[{"email":"a@b"}]}"#),
+        ] {
+            // Lost, nonsense, and then it stands: the same again does no harm.
+            let stage = Stage::new([Step::Lost, answer(200, "<html>"), answer(200, "{}")]);
+            vault(&stage).write(setting).await.unwrap();
+            for sent in stage.fake.authorised() {
+                assert_eq!(sent.method, "PUT");
+                assert_eq!(sent.url, format!("https://prod.vault.azure.net/{path}?api-version=2025-07-01"));
+                let (sent, body): (Value, Value) =
+                    (serde_json::from_slice(&sent.body).unwrap(), serde_json::from_str(body).unwrap());
+                assert_eq!(sent, body);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_cannot_be_written_says_what_and_why() {
+        let issuer = raw(r#"{"provider":"Test"}"#);
+        for wrong in ["", "a/b", "../contacts", "a?b", "a b", &"x".repeat(256)] {
+            let stage = Stage::new([]);
+            let error = vault(&stage).write(Setting::Issuer(wrong, &issuer)).await.unwrap_err();
+            assert_eq!(error.condition, Condition::Rejected, "{wrong}");
+        }
+        let denied = r#"{"error":{"code":"Forbidden","message":"no","innererror":{"code":"ForbiddenByRbac"}}}"#;
+        let (name, object) = (tde().name, raw("{}"));
+        for (setting, what, action, role) in [
+            (
+                Setting::RotationPolicy(&name, &object),
+                "couldn't write the rotation policy of key \"tde\" of vault",
+                "keyrotationpolicies/write",
+                "restore-operator",
+            ),
+            (
+                Setting::Issuer("own", &issuer),
+                "couldn't write the issuer \"own\" of vault",
+                "certificatecas/write",
+                "settings-writer",
+            ),
+            (
+                Setting::Contacts(&object),
+                "couldn't write the contacts of certificates of vault",
+                "certificatecontacts/write",
+                "settings-writer",
+            ),
+        ] {
+            let error = vault(&Stage::new([answer(403, denied)])).write(setting).await.unwrap_err();
+            assert_eq!(error.condition, Condition::Denied);
+            assert!(error.message.starts_with(what), "{error}");
+            let hint = error.hint.unwrap();
+            assert!(hint.contains(&format!("grant the identity Microsoft.KeyVault/vaults/{action} on")), "{hint}");
+            assert!(hint.contains(&format!("policies/roles/{role}.json")), "{hint}");
+        }
+        let error = vault(&Stage::new([answer(403, denied)])).purge(&tde()).await.unwrap_err();
+        let hint = error.hint.unwrap();
+        assert!(hint.contains("keys/purge/action on the vault (role policies/roles/purge-operator.json)"), "{hint}");
+    }
+
     /// A gate that holds nobody up and remembers everything.
     #[derive(Debug, Default)]
     struct Recorder(std::sync::Mutex<Vec<String>>);
@@ -563,6 +763,35 @@ mod tests {
         assert_eq!(recorder.heard(), ["Key(tde)", "1 served"]);
         vault.get(Item::Key(tde().name, None)).await.unwrap();
         assert_eq!(recorder.heard(), ["Key(tde)", "1 served", "learn 1"]);
+    }
+
+    #[tokio::test]
+    async fn changes_take_their_place_in_the_pace_like_everything_else() {
+        let stage = Stage::new([
+            answer(200, BUNDLE),
+            answer(200, BUNDLE),
+            answer(204, ""),
+            Step::Lost,
+            answer(404, NO_DELETED),
+            answer(200, "{}"),
+            answer(409, CONFLICT),
+        ]);
+        let recorder = Arc::new(Recorder::default());
+        let vault = vault(&stage).gated(recorder.clone());
+        vault.restore(Kind::Key, b"blob").await.unwrap();
+        // The challenge is the first request's. What the key costs from now on stands in the answer.
+        assert_eq!(recorder.heard(), ["Transaction", "2 served", "learn 1"]);
+        vault.recover(&tde()).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served"]);
+        vault.purge(&Object::parse("secret/app").unwrap()).await.unwrap();
+        assert_eq!(recorder.heard(), ["Transaction", "2 served"], "another client, another challenge");
+        vault.purge(&tde()).await.unwrap();
+        let strained = "1 Strained { retry_after: None }";
+        assert_eq!(recorder.heard(), ["Key(tde)", strained, "Key(tde)", "1 served"]);
+        vault.write(Setting::RotationPolicy(&tde().name, &raw("{}"))).await.unwrap();
+        assert_eq!(recorder.heard(), ["Key(tde)", "1 served"]);
+        vault.restore(Kind::Secret, b"blob").await.unwrap_err();
+        assert_eq!(recorder.heard(), ["Transaction", "1 served"]);
     }
 
     fn governed(stage: &Stage) -> Vault {

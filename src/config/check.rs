@@ -34,6 +34,7 @@ pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
         vaults: vaults(raw.vault, env)?,
         discover: discover(raw.discover, env)?,
         capture: capture(raw.capture),
+        geography: raw.geography.0,
     })
 }
 

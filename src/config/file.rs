@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
 use super::{CloudName, Limits, Worm};
-use crate::model::{Glob, SubscriptionId, Tag, VaultUri};
+use crate::model::{Geography, Glob, SubscriptionId, Tag, VaultUri, region_name};
 use crate::policy::Choice;
 
 /// Settings fit on a page; anything larger is something else.
@@ -25,6 +25,37 @@ pub(super) struct Raw {
     pub(super) vault: Vec<RawVault>,
     pub(super) discover: Vec<RawDiscover>,
     pub(super) capture: RawCapture,
+    pub(super) geography: RawGeography,
+}
+
+/// Geographies as a table of regions and names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub(super) struct RawGeography(pub(super) BTreeMap<String, Geography>);
+
+impl RawGeography {
+    /// Adds a region, in any spelling, instead of what was said of it before.
+    pub(super) fn insert(&mut self, region: &str, name: &str) -> Result<Option<Geography>, String> {
+        let plain = region_name(region)
+            .ok_or_else(|| format!("{region:?} is no region: letters and digits, such as westeurope"))?;
+        let geography = Geography::parse(name)
+            .ok_or_else(|| format!("{name:?} is no geography's name: 1 to 64 characters, such as Europe"))?;
+        Ok(self.0.insert(plain, geography))
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for RawGeography {
+    type Error = String;
+
+    fn try_from(regions: BTreeMap<String, String>) -> Result<Self, String> {
+        let mut all = RawGeography::default();
+        for (region, name) in regions {
+            if all.insert(&region, &name)?.is_some() {
+                return Err(format!("the region {region:?} is there twice, in two spellings"));
+            }
+        }
+        Ok(all)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -182,7 +213,7 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, discover, capture } = self;
+        let Raw { network, archive, vault, discover, capture, geography: _ } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()

@@ -23,7 +23,7 @@ pub use template::template;
 
 use crate::error::{Error, Result};
 use crate::located::Source;
-use crate::model::{VaultChoice, VaultUri};
+use crate::model::{Geography, VaultChoice, VaultUri};
 use crate::policy::Choice;
 
 /// The file that is looked for in the working directory.
@@ -42,6 +42,8 @@ pub struct Settings {
     pub discover: Vec<Discover>,
     /// How snapshots are taken.
     pub capture: Capture,
+    /// Geographies of regions, by plain name, that go before what Azure and the built-in table say.
+    pub geography: BTreeMap<String, Geography>,
 }
 
 /// How to reach Azure.
@@ -746,6 +748,30 @@ policy = "regulated"
             .unwrap();
         assert_eq!(settings.capture.policy, Choice::File(place.path("p.toml")));
         assert_eq!(settings.vaults[1].policy, Some(Choice::BuiltIn("default")));
+    }
+
+    #[test]
+    fn geographies_of_regions_may_be_given() {
+        let text = format!("{DIRECTORY}[geography]\n\"West Europe\" = \"Mine\"\natlantis = \"Ocean\"\n");
+        let env = [("AKV_ARCHIVER__GEOGRAPHY__ATLANTIS", "Sea"), ("AKV_ARCHIVER__GEOGRAPHY__EASTUS", "America")];
+        let settings = Place::with(&text).load(&env).unwrap();
+        let found: Vec<(&str, &str)> =
+            settings.geography.iter().map(|(region, name)| (region.as_str(), name.0.as_str())).collect();
+        assert_eq!(found, [("atlantis", "Sea"), ("eastus", "America"), ("westeurope", "Mine")]);
+        for (table, expected) in [
+            ("west-europe = \"Europe\"", "\"west-europe\" is no region: letters and digits, such as westeurope"),
+            ("atlantis = \" \"", "\" \" is no geography's name: 1 to 64 characters, such as Europe"),
+            (
+                "westeurope = \"a\"\n\"West Europe\" = \"a\"",
+                "the region \"westeurope\" is there twice, in two spellings",
+            ),
+            ("atlantis = 1", "invalid type: integer `1`, expected a string"),
+        ] {
+            let told = error(&format!("[geography]\n{table}\n"));
+            assert!(told.starts_with("akv-archiver.toml:") && told.ends_with(expected), "{told}");
+        }
+        let told = Place::with(DIRECTORY).error(&[("AKV_ARCHIVER__GEOGRAPHY__WEST_EUROPE", "Europe")]);
+        assert!(told.starts_with("AKV_ARCHIVER__GEOGRAPHY__WEST_EUROPE: \"WEST_EUROPE\" is no region"), "{told}");
     }
 
     #[test]

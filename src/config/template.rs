@@ -1,11 +1,13 @@
 //! The commented `akv-archiver.toml` that `init` writes. What it says is read back as the same settings.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
 use super::{
     Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Worm,
 };
+use crate::model::Geography;
 use crate::policy::Choice;
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
@@ -35,6 +37,7 @@ pub fn template(settings: &Settings) -> String {
         );
     }
     capture(&mut text, &settings.capture);
+    geography(&mut text, &settings.geography);
     text
 }
 
@@ -155,6 +158,16 @@ fn discover(text: &mut String, rule: &Discover) {
     line(text, &format!("credential = {}", credential_of(&rule.credential)));
 }
 
+fn geography(text: &mut String, regions: &BTreeMap<String, Geography>) {
+    if regions.is_empty() {
+        return;
+    }
+    text.push_str("\n[geography]\n");
+    for (region, geography) in regions {
+        line(text, &format!("{region} = {}", quoted(geography)));
+    }
+}
+
 fn capture(text: &mut String, capture: &Capture) {
     let default = Capture::default();
     let rows = [
@@ -258,7 +271,6 @@ fn quoted(value: impl Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
     use super::super::{ContainerUrl, Endpoint, ProxyUrl};
@@ -291,6 +303,7 @@ mod tests {
             vaults: Vec::new(),
             discover: Vec::new(),
             capture: Capture::default(),
+            geography: BTreeMap::new(),
         }
     }
 
@@ -372,6 +385,7 @@ mod tests {
                 vaults_in_flight: 9,
                 limits: Limits::None,
             },
+            geography: BTreeMap::from([("atlantis".to_owned(), Geography("The \"Ocean\"".into()))]),
         };
         assert_eq!(read_back(&settings), settings);
 

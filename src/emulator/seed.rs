@@ -2,10 +2,12 @@
 //! every field for users; the types here are that description in code.
 
 mod check;
+mod limbo;
 mod settings;
 
 use serde::{Deserialize, Serialize};
 
+pub use limbo::{Limbo, Wait, Waits};
 pub use settings::{AccessPolicy, Contact, Diagnostic, Issuer, Network, NetworkDefault, RoleAssignment, Settings};
 
 use crate::error::{Error, Result};
@@ -66,7 +68,7 @@ pub struct Limits {
     /// Added to every request.
     #[serde(default)]
     pub latency_ms: u64,
-    /// Whether delete, recover and purge complete at once or after a while.
+    /// Whether delete, recover and purge complete at once, or after which while.
     #[serde(default)]
     pub limbo: Limbo,
 }
@@ -102,17 +104,6 @@ impl From<Percent> for u8 {
     fn from(percent: Percent) -> u8 {
         percent.0
     }
-}
-
-/// How long an object stays in transition after delete, recover and purge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Limbo {
-    /// Changes complete at once.
-    #[default]
-    Off,
-    /// Seconds to minutes, as recorded on Azure (`azure.md` §1.6).
-    Real,
 }
 
 /// A vault.

@@ -9,6 +9,7 @@ mod object;
 mod path;
 mod place;
 mod protection;
+mod regions;
 mod vault;
 
 pub use choice::{SubscriptionId, Tag, VaultChoice};
@@ -16,6 +17,6 @@ pub use digest::{Digest, hex, unhex};
 pub use glob::Glob;
 pub use object::{Attributes, Kind, Name, Object, object_in, object_of_id, tags_of, unix_time};
 pub use path::StorePath;
-pub use place::{Geography, Place, geography_of};
+pub use place::{Atlas, Geography, Place, SameWorld, geography_of, region_name};
 pub use protection::Mode;
 pub use vault::{SoftDelete, VaultFacts, VaultUri};

@@ -4,16 +4,16 @@
 //! [`Memory::interfere`] hooks into every call, before its effect and after it: there a test changes the vault under the
 //! caller's hands (a torn read), or fails the call with its effect undone (lost) or done (landed).
 
+mod life;
 mod settings;
 mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,9 +23,6 @@ use zeroize::Zeroizing;
 use super::{Answer, Backup, Condition, Error, Exchange, Item, Listing, Page, Read, Setting, Traffic, Write};
 use crate::ambient::Clock;
 use crate::model::{Kind, Object, VaultUri};
-
-/// How long a soft-deleted object is kept.
-const RETENTION: TimeDelta = TimeDelta::days(90);
 
 /// A call, as a hook sees it.
 #[derive(Debug)]
@@ -69,18 +66,27 @@ pub struct Memory {
     hook: Mutex<Option<Hook>>,
 }
 
-#[derive(Default)]
 struct State {
     live: BTreeMap<Object, Stored>,
-    deleted: BTreeMap<Object, (Stored, DateTime<Utc>)>,
+    deleted: BTreeMap<Object, Gone>,
     /// Objects on their way to being live, and since when they are.
     arriving: BTreeMap<Object, (Stored, DateTime<Utc>)>,
     /// Names that a purge still holds, and until when.
     purging: BTreeMap<Object, DateTime<Utc>>,
     settings: settings::Settings,
-    limbo: Duration,
+    rules: life::Rules,
+    /// The time of the call under way.
+    now: DateTime<Utc>,
     versions: u64,
     traffic: Traffic,
+}
+
+/// A deleted object.
+struct Gone {
+    stored: Stored,
+    at: DateTime<Utc>,
+    /// When it can first be seen; until then it only holds its name.
+    visible: DateTime<Utc>,
 }
 
 /// An object with all its versions, as a backup holds it.
@@ -121,7 +127,7 @@ impl fmt::Debug for Memory {
 impl Memory {
     /// An empty vault.
     pub fn new(uri: VaultUri, clock: Arc<dyn Clock>) -> Self {
-        Memory { uri, clock, state: Mutex::default(), hook: Mutex::default() }
+        Memory { uri, clock, state: Mutex::new(State::new()), hook: Mutex::default() }
     }
 
     /// Calls `hook` before and after the effect of every call; its error is what the caller gets.
@@ -132,11 +138,6 @@ impl Memory {
     /// Calls no hook any more.
     pub fn leave_alone(&self) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// How long recovered objects take to come live, and purged names to come free. No time at first.
-    pub fn set_limbo(&self, limbo: Duration) {
-        self.state().limbo = limbo;
     }
 
     /// Adds a version to an object, and the object where it is new. A certificate brings its key and secret with it.
@@ -152,6 +153,7 @@ impl Memory {
         };
         for kind in parts {
             let part = Object::new(kind, object.name.clone());
+            state.forget(&part);
             let managed = kind != object.kind;
             let new = || Stored { object: part.clone(), managed, versions: Vec::new(), parts: Vec::new() };
             state.live.entry(part.clone()).or_insert_with(new).versions.push(Version {
@@ -181,44 +183,9 @@ impl Memory {
         }
     }
 
-    /// Deletes a live object softly; a certificate with its key and secret.
-    pub fn delete(&self, object: &Object) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        for kind in Kind::ALL {
-            let part = Object::new(kind, object.name.clone());
-            if (kind == object.kind || object.kind == Kind::Certificate)
-                && let Some(stored) = state.live.remove(&part)
-            {
-                state.deleted.insert(part, (stored, now));
-            }
-        }
-    }
-
-    /// Purges a soft-deleted object. Its name stays taken for as long as [`Memory::set_limbo`] says.
-    pub fn purge(&self, object: &Object) {
-        let mut state = self.state();
-        let until = self.clock.now() + state.limbo;
-        state.deleted.remove(object);
-        state.purging.insert(object.clone(), until);
-    }
-
-    /// Takes an object out of the live ones without a trace, which the real service never does.
-    pub fn lose(&self, object: &Object) {
-        self.state().live.remove(object);
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
-        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.purging.retain(|_, until| *until > now);
-        let due: Vec<Object> =
-            state.arriving.iter().filter(|(_, (_, at))| *at <= now).map(|(object, _)| object.clone()).collect();
-        for object in due {
-            if let Some((stored, _)) = state.arriving.remove(&object) {
-                state.live.insert(object, stored);
-            }
-        }
+        state.settle(self.clock.now());
         state
     }
 
@@ -329,10 +296,14 @@ impl Write for Memory {
             }
             let parts = std::mem::take(&mut stored.parts);
             let all: Vec<Stored> = std::iter::once(stored.clone()).chain(parts).collect();
-            if let Some(taken) = all.iter().map(|part| &part.object).find(|object| state.taken(object)) {
-                return Err(Error::new(Condition::Conflict, format!("{taken} exists or is in a conflicting state")));
+            if all.iter().any(|part| state.taken(&part.object)) {
+                // As Azure has it: the name, and nothing of what holds it.
+                return Err(Error::new(
+                    Condition::Conflict,
+                    format!("there was a conflict restoring {}", stored.object),
+                ));
             }
-            let body = self.bundle(&stored, stored.newest().ok_or_else(rejected)?);
+            let body = self.bundle(&state.rules, &stored, stored.newest().ok_or_else(rejected)?);
             state.live.extend(all.into_iter().map(|part| (part.object.clone(), part)));
             Ok(body)
         })?;
@@ -341,50 +312,16 @@ impl Write for Memory {
 
     async fn recover(&self, object: &Object) -> Result<(), Error> {
         let now = self.clock.now();
-        self.call(&Call::Recover(object), |state| {
-            if state.live.contains_key(object) {
-                return Err(Error::new(Condition::Live, format!("{object} is live")));
-            }
-            if state.arriving.contains_key(object) {
-                return Err(Error::new(Condition::InTransition, format!("{object} is being recovered")));
-            }
-            if !state.deleted.contains_key(object) {
-                return Err(missing(object));
-            }
-            for kind in Kind::ALL {
-                let part = Object::new(kind, object.name.clone());
-                if (kind == object.kind || object.kind == Kind::Certificate)
-                    && let Some((stored, _)) = state.deleted.remove(&part)
-                {
-                    let at = now + state.limbo;
-                    state.arriving.insert(part, (stored, at));
-                }
-            }
-            Ok(())
-        })?;
-        Ok(())
+        self.call(&Call::Recover(object), |state| state.recover(object, now)).map(|((), _)| ())
     }
 
     async fn purge(&self, object: &Object) -> Result<(), Error> {
-        let until = self.clock.now();
-        self.call(&Call::Purge(object), |state| {
-            state.deleted.remove(object).ok_or_else(|| missing(object))?;
-            state.purging.insert(object.clone(), until + state.limbo);
-            Ok(())
-        })?;
-        Ok(())
+        let now = self.clock.now();
+        self.call(&Call::Purge(object), |state| state.purge(object, now)).map(|((), _)| ())
     }
 
     async fn write(&self, setting: Setting<'_>) -> Result<(), Error> {
-        self.call(&Call::Write(setting), |state| state.write(setting)).map(|((), _)| ())
-    }
-}
-
-impl State {
-    fn taken(&self, object: &Object) -> bool {
-        self.live.contains_key(object)
-            || self.deleted.contains_key(object)
-            || self.arriving.contains_key(object)
-            || self.purging.contains_key(object)
+        let now = self.clock.now();
+        self.call(&Call::Write(setting), |state| state.write(setting, now)).map(|((), _)| ())
     }
 }

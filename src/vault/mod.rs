@@ -6,6 +6,7 @@ mod discover;
 mod gate;
 mod governor;
 pub mod memory;
+mod setting;
 
 use std::fmt;
 
@@ -18,9 +19,10 @@ use zeroize::Zeroizing;
 pub use discover::{Discover, Sighting};
 pub use gate::{Gate, Heard, Load, Outcome, Pass};
 pub use governor::{Governor, Subscription};
+pub use setting::Setting;
 
 use crate::error;
-use crate::model::{Kind, Name, Object, VaultFacts, VaultUri};
+use crate::model::{Atlas, Kind, Name, Object, VaultFacts, VaultUri};
 
 /// Reading a vault. There is deliberately no way to get a secret's value.
 #[async_trait]
@@ -46,31 +48,25 @@ pub trait Read: Send + Sync {
 #[async_trait]
 pub trait Write: Read {
     /// Creates an object from a backup blob. `Conflict` does not say whether the name is live, deleted or in
-    /// transition: look at the slot.
+    /// transition: look at the slot. `Rejected` for a blob of another geography or subscription, of an HSM key where the
+    /// vault has no HSM, and for what is no blob of this kind.
     ///
     /// An answer that never came may hide a success: the caller compares what is there.
     async fn restore(&self, kind: Kind, blob: &[u8]) -> Result<Answer, Error>;
 
-    /// Starts the recovery of a deleted object; it completes some time later.
+    /// Starts the recovery of a deleted object; it completes some time later, and until then the name looks free. `Live`
+    /// where there is nothing to recover, `InTransition` while it is being deleted, purged or recovered, `Forbidden` for
+    /// what a certificate owns.
     async fn recover(&self, object: &Object) -> Result<(), Error>;
 
-    /// Purges a deleted object, which nothing brings back. Its name stays taken for some time after (`azure.md` §1.6).
-    /// `NotFound` where nothing deleted holds the name, perhaps since an earlier try, whose answer was lost, landed.
+    /// Purges a deleted object, which nothing brings back. Its name looks free at once, and stays taken for some time
+    /// (`azure.md` §1.6). `NotFound` where nothing deleted holds the name; `Live` and `InTransition` as for
+    /// [`Write::recover`]; `Forbidden` for what a certificate owns, and under purge protection.
     async fn purge(&self, object: &Object) -> Result<(), Error>;
 
-    /// Writes what no backup carries, over what is there.
+    /// Writes what no backup carries, over what is there. `NotFound` for the policy of a key that is not live, `Rejected`
+    /// for what the vault does not take.
     async fn write(&self, setting: Setting<'_>) -> Result<(), Error>;
-}
-
-/// What no backup carries and a vault takes back, as the vault once showed it.
-#[derive(Clone, Copy, Debug)]
-pub enum Setting<'a> {
-    /// A key's rotation policy.
-    RotationPolicy(&'a Name, &'a RawValue),
-    /// A certificate issuer by its name. Its password was never shown, and is not in there.
-    Issuer(&'a str, &'a RawValue),
-    /// Those who are told about certificates.
-    Contacts(&'a RawValue),
 }
 
 /// What the management plane says of a vault.
@@ -81,6 +77,10 @@ pub trait Facts: Send + Sync {
 
     /// All that it holds of the vault, in its own JSON. The vault's resource is read once.
     async fn describe(&self, vault: &VaultUri) -> Description;
+
+    /// Which regions share a security world, as far as this subscription is told. Fails never: what may not be read is in
+    /// the built-in table. Asked once and remembered.
+    async fn atlas(&self, subscription: &str) -> Atlas;
 }
 
 /// What the management plane holds of a vault. Each part has a permission of its own, and may be denied on its own.

@@ -79,6 +79,9 @@ async fn faults_and_limits_are_set_read_and_dropped() {
     assert_eq!(limits, json!({"enforce": false, "percent": 100, "latency_ms": 1, "limbo": "real"}));
     let (_, limits) = control.post("/limits", r#"{"enforce": true, "percent": 5}"#).await;
     assert_eq!(limits, json!({"enforce": true, "percent": 5, "latency_ms": 1, "limbo": "real"}));
+    let (_, limits) = control.post("/limits", r#"{"limbo": {"purge": 60, "delete": {"secret": 5}}}"#).await;
+    let limbo = json!({"delete": {"key": 0, "secret": 5, "certificate": 0}, "recover": 0, "purge": 60});
+    assert_eq!(limits["limbo"], limbo);
 }
 
 #[tokio::test]
@@ -89,6 +92,7 @@ async fn bad_input_is_refused_with_a_reason() {
         ("/clock", r#"{"advance_seconds": -1}"#, 400, "invalid value"),
         ("/clock", "soon", 400, "expected value"),
         ("/limits", r#"{"latency": 1}"#, 400, "unknown field `latency`"),
+        ("/limits", r#"{"limbo": {"restore": 1}}"#, 400, "expected \"off\", \"real\", or seconds"),
         ("/limits", r#"{"percent": 0}"#, 400, "0 is not between 1 and 100"),
         ("/faults", r#"{"action": {"reset": "now"}}"#, 400, "unknown variant `now`"),
         ("/faults", r#"{"action": {"status": {"code": 99}}}"#, 400, "not between 200 and 599"),

@@ -9,7 +9,7 @@ use url::Url;
 use super::{Arm, Sought, mentions, properties, value};
 use crate::azure::classify::management_error;
 use crate::azure::failure::Failure;
-use crate::model::{Place, SoftDelete, VaultFacts, VaultUri};
+use crate::model::{Atlas, Place, SoftDelete, VaultFacts, VaultUri};
 use crate::vault::{Condition, Description, Error, Facts};
 
 /// The resource type.
@@ -56,7 +56,7 @@ impl Arm {
         let subscription = resource_id.split('/').nth(2).ok_or_else(|| partial("subscription"))?.to_owned();
         // Written `westeurope` by some versions of the service and `West Europe` by others.
         let location = text(found.get("location"), "location")?.to_lowercase().replace(' ', "");
-        let geography = self.geography(&subscription, &location).await;
+        let geography = self.known_regions(&subscription).await.geography(&location);
         let flag = |name: &str| properties(&found, name).and_then(Value::as_bool);
         let days = properties(&found, "softDeleteRetentionInDays").and_then(Value::as_u64);
         Ok(VaultFacts {
@@ -115,6 +115,10 @@ impl Facts for Arm {
         self.understood(vault, &self.vault(vault).await?).await
     }
 
+    async fn atlas(&self, subscription: &str) -> Atlas {
+        self.known_regions(subscription).await
+    }
+
     async fn describe(&self, vault: &VaultUri) -> Description {
         let resource = self.vault(vault).await;
         let facts = async {
@@ -157,16 +161,21 @@ mod tests {
         )
     }
 
+    fn none() -> crate::azure::fake::Step {
+        answer(200, r#"{"value":[]}"#)
+    }
+
     async fn described(stage: &Stage) -> Description {
         stage.connection.arm().unwrap().knowing(ID).describe(&prod()).await
     }
 
     #[tokio::test]
-    async fn a_vault_is_described_in_three_reads_and_in_the_services_own_words() {
+    async fn a_vault_is_described_in_few_reads_and_in_the_services_own_words() {
         let roles = r#"{"value":[{"id":"/r/1", "properties":{"principalId":"p"}}]}"#;
         let more = r#"{"value":[{"id":"/r/2"}],"nextLink":"https://management.azure.com/next?$skiptoken=1"}"#;
         let stage = Stage::new([
             answer(200, resource()),
+            answer(200, r#"{"value":[]}"#),
             answer(200, more),
             answer(200, roles),
             answer(200, r#"{"value":[]}"#),
@@ -178,10 +187,11 @@ mod tests {
         assert_eq!(roles, [r#"{"id":"/r/2"}"#, r#"{"id":"/r/1", "properties":{"principalId":"p"}}"#]);
         assert!(told.diagnostic_settings.unwrap().is_empty() && stage.done());
         let urls: Vec<String> = stage.fake.log().into_iter().map(|sent| sent.url).collect();
-        assert!(urls[1].contains("/vaults/prod/providers/Microsoft.Authorization/roleAssignments?"), "{urls:?}");
-        assert!(urls[1].contains("%24filter=atScope%28%29"), "{urls:?}");
+        assert!(urls[1].contains("/subscriptions/s/locations?"), "{urls:?}");
+        assert!(urls[2].contains("/vaults/prod/providers/Microsoft.Authorization/roleAssignments?"), "{urls:?}");
+        assert!(urls[2].contains("%24filter=atScope%28%29"), "{urls:?}");
         assert!(
-            urls[3].ends_with(
+            urls[4].ends_with(
                 "/vaults/prod/providers/Microsoft.Insights/diagnosticSettings?api-version=2021-05-01-preview"
             ),
             "{urls:?}"
@@ -190,21 +200,20 @@ mod tests {
 
     #[tokio::test]
     async fn each_part_is_denied_on_its_own_with_the_action_that_is_missing() {
-        let stage = Stage::new([answer(200, resource()), answer(403, DENIED), answer(200, r#"{"value":[]}"#)]);
+        let stage = Stage::new([answer(200, resource()), none(), answer(403, DENIED), none()]);
         let told = described(&stage).await;
         assert!(told.resource.is_ok() && told.diagnostic_settings.is_ok());
         let error = told.role_assignments.unwrap_err();
         assert_eq!(error.condition, Condition::Denied);
         assert!(error.hint.unwrap().contains("Microsoft.Authorization/roleAssignments/read"));
 
-        let stage = Stage::new([answer(200, resource()), answer(200, r#"{"value":[]}"#), answer(403, DENIED)]);
+        let stage = Stage::new([answer(200, resource()), none(), none(), answer(403, DENIED)]);
         let error = described(&stage).await.diagnostic_settings.unwrap_err();
         assert!(error.hint.unwrap().contains("Microsoft.Insights/diagnosticSettings/read"));
     }
 
     #[tokio::test]
     async fn a_resource_that_may_not_be_read_hides_the_rest_only_where_its_id_is_not_known() {
-        let none = || answer(200, r#"{"value":[]}"#);
         let stage = Stage::new([answer(403, DENIED), none(), none()]);
         let told = described(&stage).await;
         assert_eq!(told.resource.unwrap_err().condition, Condition::Denied);

@@ -65,14 +65,14 @@ impl Deed {
             Deed::GetDeleted => "get deleted",
             Deed::GetRotationPolicy => "get the rotation policy of",
             Deed::ListIssuers => "list the issuers of",
-            Deed::GetIssuer => "get the issuer of",
+            Deed::GetIssuer => "get the issuer",
             Deed::GetContacts => "get the contacts of",
             Deed::BackUp => "back up",
             Deed::Restore => "restore a",
             Deed::Recover => "recover deleted",
             Deed::Purge => "purge deleted",
             Deed::SetRotationPolicy => "write the rotation policy of",
-            Deed::SetIssuer => "write the issuer of",
+            Deed::SetIssuer => "write the issuer",
             Deed::SetContacts => "write the contacts of",
         }
     }
@@ -97,9 +97,10 @@ impl Deed {
 
     fn role(self) -> &'static str {
         match self {
-            Deed::Restore | Deed::Recover => "policies/roles/restore-operator.json",
+            // Part of a restore: a backup does not carry it.
+            Deed::Restore | Deed::Recover | Deed::SetRotationPolicy => "policies/roles/restore-operator.json",
             Deed::Purge => "policies/roles/purge-operator.json",
-            Deed::SetRotationPolicy | Deed::SetIssuer | Deed::SetContacts => "policies/roles/settings-writer.json",
+            Deed::SetIssuer | Deed::SetContacts => "policies/roles/settings-writer.json",
             Deed::GetContacts => "policies/roles/contacts-reader.json",
             _ => "policies/roles/snapshot-reader.json",
         }
@@ -132,7 +133,7 @@ impl Asked<'_> {
     /// `couldn't back up key "tde" of vault prod.vault.azure.net`.
     fn subject(&self) -> String {
         let object = match self.name {
-            Some(name) if matches!(self.deed, Deed::GetIssuer | Deed::SetIssuer) => format!("certificates \"{name}\""),
+            Some(name) if matches!(self.deed, Deed::GetIssuer | Deed::SetIssuer) => format!("{name:?}"),
             Some(name) => format!("{} \"{name}\"", self.kind),
             None if self.deed == Deed::Restore => self.kind.to_string(),
             None => self.kind.plural().to_owned(),
@@ -234,6 +235,9 @@ fn hint(condition: Condition, cause: &Cause, asked: &Asked<'_>) -> Option<String
             "does the vault exist? check the name {}; a private vault resolves only inside its network",
             asked.vault.host()
         ),
+        Condition::InTransition => {
+            "it is being deleted, recovered or purged, which takes minutes: look again later".to_owned()
+        }
         Condition::Throttled => "the vault is busy: run again later, or lower the job's share".to_owned(),
         _ => return None,
     })

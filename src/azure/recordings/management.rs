@@ -37,7 +37,8 @@ async fn every_recorded_answer_of_the_management_plane_passes_its_door() {
 }
 
 async fn resource(it: &Interaction, body: &Value) -> &'static str {
-    let stage = Stage::new([step(it)]);
+    let denied = answer(403, r#"{"error":{"code":"AuthorizationFailed","message":"no"}}"#);
+    let stage = Stage::new([step(it), denied]);
     let name = it.path.rsplit('/').next().unwrap();
     let uri = VaultUri::parse(&format!("https://{name}.vault.azure.net")).unwrap();
     let arm = stage.connection.arm().unwrap().knowing(&it.path);
@@ -93,7 +94,7 @@ async fn account(it: &Interaction, body: &Value) -> &'static str {
     "account"
 }
 
-/// Our table of geographies, which is there because the service is not to be asked for each vault, agrees with it.
+/// Our table of geographies, which is there for whoever may not ask, agrees with the service.
 fn regions(body: &Value) -> &'static str {
     let mut differ = Vec::new();
     for region in body["value"].as_array().unwrap() {

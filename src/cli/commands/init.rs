@@ -1,6 +1,7 @@
 //! `init`: the archive, its keys and the settings file. Keys are made where none are named; nothing that exists is
 //! written over, but for the settings that lack what was just made.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -116,6 +117,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
         vaults: vaults(&arguments.vaults, &credential)?,
         discover: Vec::new(),
         capture: Capture::default(),
+        geography: BTreeMap::new(),
     })
 }
 

@@ -92,7 +92,7 @@ pub(super) fn purge<C: Content>(call: &mut Call<'_>, name: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use crate::emulator::seed::Limbo;
+    use crate::emulator::seed::{Limbo, Wait, Waits};
     use crate::emulator::vault::fixture::{Cloud, NOW};
     use crate::emulator::vault::object::DAY;
 
@@ -171,6 +171,55 @@ mod tests {
         cloud.now += 1;
         assert_eq!(cloud.bad("GET", "ppp/deletedsecrets/one", "").0, 404);
         cloud.good("PUT", "ppp/secrets/one", SET);
+    }
+
+    #[test]
+    fn a_certificate_in_limbo_holds_its_three_names_for_as_long_as_was_set_for_certificates() {
+        let mut cloud = Cloud::new(
+            "[[vault]]\nname = \"vvv\"\nsubscription = \"s\"\nlocation = \"westeurope\"\nobjects = [\
+             {kind = \"certificate\", name = \"tls\", type = \"EC\"}, {kind = \"secret\", name = \"s\"}]",
+        );
+        let wait = |certificate| Wait { key: 1, secret: 2, certificate };
+        cloud.vaults.set_limbo(Limbo::Set(Waits { delete: wait(30), recover: wait(40), purge: wait(50) }));
+        let three = ["keys/tls", "secrets/tls", "certificates/tls"];
+        let seen = |cloud: &mut Cloud, prefix: &str| {
+            three.map(|path| cloud.ask("GET", &format!("vvv/{prefix}{path}"), "").0 == 200)
+        };
+        let blob = cloud.backup("vvv/certificates/tls");
+        let deleting = fault(409, "Conflict", "ObjectIsBeingDeleted");
+        let recovering = fault(409, "Conflict", "ObjectIsBeingRecovered");
+
+        cloud.good("DELETE", "vvv/certificates/tls", "");
+        cloud.now += 29;
+        assert_eq!(seen(&mut cloud, "deleted"), [false; 3]);
+        assert_eq!(cloud.bad("PUT", "vvv/secrets/tls", SET).2, "ObjectIsDeletedButRecoverable");
+        assert_eq!(cloud.bad("POST", "vvv/deletedcertificates/tls/recover", ""), deleting);
+        cloud.now += 1;
+        assert_eq!(seen(&mut cloud, "deleted"), [true; 3]);
+
+        cloud.good("POST", "vvv/deletedcertificates/tls/recover", "");
+        cloud.now += 39;
+        assert_eq!((seen(&mut cloud, ""), seen(&mut cloud, "deleted")), ([false; 3], [false; 3]));
+        assert_eq!(cloud.bad("POST", "vvv/deletedcertificates/tls/recover", ""), recovering);
+        assert_eq!(cloud.bad("DELETE", "vvv/deletedcertificates/tls", ""), recovering);
+        assert_eq!(cloud.bad("POST", "vvv/certificates/restore", &blob), fault(409, "Conflict", ""));
+        cloud.now += 1;
+        assert_eq!(seen(&mut cloud, ""), [true; 3]);
+
+        cloud.good("DELETE", "vvv/certificates/tls", "");
+        cloud.now += 30;
+        assert_eq!(cloud.ask("DELETE", "vvv/deletedcertificates/tls", "").0, 204);
+        cloud.now += 49;
+        assert_eq!((seen(&mut cloud, ""), seen(&mut cloud, "deleted")), ([false; 3], [false; 3]));
+        assert_eq!(cloud.bad("PUT", "vvv/secrets/tls", SET), deleting);
+        assert_eq!(cloud.bad("DELETE", "vvv/deletedcertificates/tls", ""), deleting);
+        assert_eq!(cloud.bad("POST", "vvv/certificates/restore", &blob), fault(409, "Conflict", ""));
+        cloud.now += 1;
+        cloud.good("POST", "vvv/certificates/restore", &blob);
+
+        cloud.good("DELETE", "vvv/secrets/s", "");
+        cloud.now += 2;
+        cloud.good("GET", "vvv/deletedsecrets/s", "");
     }
 
     #[test]

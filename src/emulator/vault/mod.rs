@@ -113,7 +113,7 @@ impl Vaults {
         serde_json::to_vec(&self.state).unwrap_or_default()
     }
 
-    /// Whether changes take effect at once or as slowly as on Azure.
+    /// Whether changes take effect at once, as slowly as on Azure, or after times of one's own.
     pub fn set_limbo(&mut self, limbo: seed::Limbo) {
         self.limbo = limbo;
     }
@@ -185,9 +185,8 @@ impl Vaults {
         auth::authorize(caller, &operation.action(), vault, tenant)?;
         *trusted = true;
         pending::complete_due(vault, now)?;
-        let slow = self.limbo == seed::Limbo::Real;
         let worlds = &mut self.state.worlds;
-        let mut call = Call { now, api, slow, vault, worlds, chance: &mut self.chance, request };
+        let mut call = Call { now, api, limbo: self.limbo, vault, worlds, chance: &mut self.chance, request };
         perform(&mut call, &operation)
     }
 

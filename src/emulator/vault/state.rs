@@ -10,7 +10,7 @@ use super::object::{Content, DAY, Kind, Moment, Shelf};
 use super::pending::Pending;
 use super::secrets::SecretContent;
 use super::worlds::World;
-use crate::emulator::seed::{Settings, Sku};
+use crate::emulator::seed::{Limbo, Settings, Sku, Waits};
 use crate::emulator::wire::{Request, Response};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -122,12 +122,27 @@ pub(super) enum Change {
     Create,
 }
 
+/// Seconds that a seed or a test gives a change.
+fn set(waits: &Waits, kind: Kind, change: Change) -> i64 {
+    let wait = match change {
+        Change::Delete => waits.delete,
+        Change::Purge => waits.purge,
+        Change::Recover => waits.recover,
+        Change::Create => return 0,
+    };
+    i64::from(match kind {
+        Kind::Key => wait.key,
+        Kind::Secret => wait.secret,
+        Kind::Certificate => wait.certificate,
+    })
+}
+
 /// What an operation works with.
 pub(super) struct Call<'a> {
     /// Seconds since 1970.
     pub(super) now: i64,
     pub(super) api: Api,
-    pub(super) slow: bool,
+    pub(super) limbo: Limbo,
     pub(super) vault: &'a mut Vault,
     pub(super) worlds: &'a mut BTreeMap<String, World>,
     pub(super) chance: &'a mut Chance,
@@ -163,8 +178,10 @@ impl Call<'_> {
     /// When a change made now can be seen (`azure.md` §1.6: median, 90th percentile and maximum of the recordings; REC,
     /// except that no 90th percentile was noted for purge and recover, and nothing for the creation of certificates).
     pub(super) fn visible_at(&mut self, kind: Kind, change: Change) -> i64 {
-        if !self.slow {
-            return self.now;
+        match self.limbo {
+            Limbo::Off => return self.now,
+            Limbo::Set(waits) => return self.now + set(&waits, kind, change),
+            Limbo::Real => {}
         }
         let range = match (change, kind) {
             (Change::Delete, Kind::Key) => [11, 27, 68],

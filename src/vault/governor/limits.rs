@@ -1,7 +1,8 @@
 //! What requests cost: Microsoft's request limits as data, and what is known of each key. Knows no time.
 //!
 //! Source: "Azure Key Vault service limits", <https://learn.microsoft.com/azure/key-vault/general/service-limits>, as
-//! collected in `azure.md` §1.9. Creating keys and secrets has limits of its own, far lower; nothing here creates any.
+//! collected in `azure.md` §1.9. Creating keys and secrets has limits of its own, far lower; nothing here
+//! creates any. No limit is documented for restores: they count as other requests do, and if that is wrong, 429 tells.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

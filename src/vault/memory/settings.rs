@@ -3,60 +3,101 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
 
-use super::{Call, Memory, State, raw};
-use crate::model::{Name, VaultFacts, VaultUri};
+use super::{Call, Memory, State, missing, raw};
+use crate::model::{Atlas, Kind, Name, Object, VaultFacts, VaultUri};
 use crate::vault::{Condition, Description, Error, Facts, Setting};
 
 /// Settings of the vault.
 #[derive(Default)]
 pub(super) struct Settings {
-    /// Providers of issuers, by name.
-    issuers: BTreeMap<String, String>,
-    /// E-mail addresses.
-    contacts: Vec<String>,
+    /// Issuers as they are shown, by name in lower case.
+    issuers: BTreeMap<String, Value>,
+    /// Contacts as they were given.
+    contacts: Vec<Value>,
     /// Rotation policies that were written, by the key's name.
     pub(super) rotation_policies: BTreeMap<Name, Value>,
+    atlas: Atlas,
     facts: Option<VaultFacts>,
     role_assignments: Vec<Value>,
     diagnostic_settings: Vec<Value>,
 }
 
+/// An object's member, as an object.
+fn members<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Map<String, Value>> {
+    let inner = value.as_object_mut()?.entry(name).or_insert_with(|| json!({}));
+    inner.as_object_mut()
+}
+
 impl State {
-    /// Keeps what was written, as far as this vault shows it again.
-    pub(super) fn write(&mut self, setting: Setting<'_>) -> Result<(), Error> {
-        let value = |raw: &RawValue| -> Result<Value, Error> {
-            serde_json::from_str(raw.get()).map_err(|error| Error::new(Condition::Rejected, error.to_string()))
+    /// Keeps what was written, and dates it.
+    pub(super) fn write(&mut self, setting: Setting<'_>, now: DateTime<Utc>) -> Result<(), Error> {
+        let rejected = |why: &str| Error::new(Condition::Rejected, why.to_owned());
+        let mut body: Value =
+            serde_json::from_str(setting.body()?.get()).map_err(|error| rejected(&error.to_string()))?;
+        let now = now.timestamp();
+        let date = |body: &mut Value, created: i64| {
+            if let Some(attributes) = members(body, "attributes") {
+                attributes.insert("created".into(), created.into());
+                attributes.insert("updated".into(), now.into());
+            }
         };
-        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         match setting {
-            Setting::RotationPolicy(name, policy) => {
-                self.settings.rotation_policies.insert(name.clone(), value(policy)?);
+            Setting::RotationPolicy(name, _) => {
+                let key = Object::new(Kind::Key, name.clone());
+                if !self.live.contains_key(&key) {
+                    return Err(missing(&key));
+                }
+                let policies = &mut self.settings.rotation_policies;
+                let created = policies.get(name).and_then(|policy| policy.pointer("/attributes/created")?.as_i64());
+                date(&mut body, created.unwrap_or(now));
+                policies.insert(name.clone(), body);
             }
-            Setting::Issuer(name, issuer) => {
-                self.settings.issuers.insert(name.to_owned(), text(&value(issuer)?, "provider"));
+            Setting::Issuer(name, _) => {
+                if body.get("provider").and_then(Value::as_str).is_none() {
+                    return Err(rejected("an issuer needs a provider"));
+                }
+                if let Some(attributes) = members(&mut body, "attributes") {
+                    attributes.entry("enabled").or_insert(true.into());
+                }
+                date(&mut body, now);
+                self.settings.put_issuer(name, body);
             }
-            Setting::Contacts(contacts) => {
-                let contacts = value(contacts)?;
-                let list = contacts.get("contacts").and_then(Value::as_array).cloned().unwrap_or_default();
-                self.settings.contacts = list.iter().map(|contact| text(contact, "email")).collect();
+            Setting::Contacts(_) => {
+                let contacts = body.get("contacts").and_then(Value::as_array).filter(|all| !all.is_empty());
+                self.settings.contacts = contacts.ok_or_else(|| rejected("there are no contacts in it"))?.clone();
             }
         }
         Ok(())
     }
 }
 
+impl Settings {
+    fn put_issuer(&mut self, name: &str, mut issuer: Value) {
+        if let Some(members) = issuer.as_object_mut() {
+            members.insert("name".into(), name.into());
+        }
+        self.issuers.insert(name.to_lowercase(), issuer);
+    }
+}
+
 impl Memory {
     /// Adds a certificate issuer, or replaces it.
     pub fn put_issuer(&self, name: &str, provider: &str) {
-        self.state().settings.issuers.insert(name.to_owned(), provider.to_owned());
+        let issuer = json!({"provider": provider, "attributes": {"enabled": true}});
+        self.state().settings.put_issuer(name, issuer);
     }
 
     /// Replaces the contacts by these e-mail addresses; none at first.
     pub fn set_contacts(&self, contacts: &[&str]) {
-        self.state().settings.contacts = contacts.iter().map(|address| (*address).to_owned()).collect();
+        self.state().settings.contacts = contacts.iter().map(|address| json!({"email": address})).collect();
+    }
+
+    /// What is known of regions; the built-in table at first.
+    pub fn set_atlas(&self, atlas: Atlas) {
+        self.state().settings.atlas = atlas;
     }
 
     /// What the management plane says of the vault; nothing at first, so that asking is [`Condition::Denied`].
@@ -71,27 +112,47 @@ impl Memory {
         settings.diagnostic_settings = diagnostic_settings;
     }
 
-    fn issuer_id(&self, name: &str) -> String {
-        format!("{}/certificates/issuers/{name}", self.uri)
+    fn shown_issuer(&self, mut issuer: Value) -> Value {
+        if let Some(members) = issuer.as_object_mut()
+            && let Some(Value::String(name)) = members.remove("name")
+        {
+            members.insert("id".into(), format!("{}/certificates/issuers/{name}", self.uri).into());
+        }
+        issuer
     }
 
     pub(super) fn issuers(&self, state: &State) -> Vec<Value> {
-        let issuers = state.settings.issuers.iter();
-        issuers.map(|(name, provider)| json!({"id": self.issuer_id(name), "provider": provider})).collect()
+        let line = |issuer: &Value| {
+            let issuer = self.shown_issuer(issuer.clone());
+            json!({"id": issuer.get("id"), "provider": issuer.get("provider")})
+        };
+        state.settings.issuers.values().map(line).collect()
     }
 
     pub(super) fn issuer(&self, state: &State, name: &str) -> Result<Value, Error> {
         let missing = || Error::new(Condition::NotFound, format!("there is no issuer {name:?} in memory"));
-        let provider = state.settings.issuers.get(name).ok_or_else(missing)?;
-        Ok(json!({"id": self.issuer_id(name), "provider": provider, "attributes": {"enabled": true}}))
+        let issuer = state.settings.issuers.get(&name.to_lowercase()).ok_or_else(missing)?;
+        Ok(self.shown_issuer(issuer.clone()))
     }
 
     pub(super) fn contacts(&self, state: &State) -> Result<Value, Error> {
-        let contacts: Vec<Value> = state.settings.contacts.iter().map(|email| json!({"email": email})).collect();
-        match contacts.is_empty() {
-            true => Err(Error::new(Condition::NotFound, "there are no contacts in memory")),
-            false => Ok(json!({"id": format!("{}/certificates/contacts", self.uri), "contacts": contacts})),
+        match state.settings.contacts.as_slice() {
+            [] => Err(Error::new(Condition::NotFound, "there are no contacts in memory")),
+            contacts => Ok(json!({"id": format!("{}/certificates/contacts", self.uri), "contacts": contacts})),
         }
+    }
+
+    /// A key's rotation policy: what was written, or what each key has at first.
+    pub(super) fn rotation_policy(&self, state: &State, name: &Name) -> Value {
+        let first = || {
+            let notify = json!({"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}});
+            json!({"lifetimeActions": [notify], "attributes": {}})
+        };
+        let mut policy = state.settings.rotation_policies.get(name).cloned().unwrap_or_else(first);
+        if let Some(members) = policy.as_object_mut() {
+            members.insert("id".into(), format!("{}/rotationpolicy", self.id("keys", name, None)).into());
+        }
+        policy
     }
 
     fn known(state: &State, vault: &VaultUri) -> Result<VaultFacts, Error> {
@@ -117,6 +178,10 @@ fn resource(facts: &VaultFacts, vault: &VaultUri) -> Value {
 impl Facts for Memory {
     async fn facts(&self, vault: &VaultUri) -> Result<VaultFacts, Error> {
         self.call(&Call::Facts, |state| Memory::known(state, vault)).map(|(facts, _)| facts)
+    }
+
+    async fn atlas(&self, _: &str) -> Atlas {
+        self.state().settings.atlas.clone()
     }
 
     async fn describe(&self, vault: &VaultUri) -> Description {

@@ -2,28 +2,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Memory, RETENTION, State, Stored, Version, missing};
+use super::life::Rules;
+use super::{Gone, Memory, State, Stored, Version, missing};
 use crate::model::{Digest, Kind, Name, Object};
-use crate::vault::{Condition, Error, Item, Listing};
+use crate::vault::{Error, Item, Listing};
 
 impl Memory {
-    fn id(&self, collection: &str, name: &Name, version: Option<&str>) -> String {
+    pub(super) fn id(&self, collection: &str, name: &Name, version: Option<&str>) -> String {
         let version = version.map_or_else(String::new, |version| format!("/{version}"));
         format!("{}/{collection}/{name}{version}", self.uri)
     }
 
     /// A version as lists show it, under the id of the object or of the version.
-    fn item(&self, stored: &Stored, version: &Version, whole: bool) -> Value {
+    fn item(&self, rules: &Rules, stored: &Stored, version: &Version, whole: bool) -> Value {
         let Object { kind, name } = &stored.object;
         let id = self.id(kind.plural(), name, whole.then_some(version.id.as_str()));
         let mut item = json!({
             if *kind == Kind::Key { "kid" } else { "id" }: id,
             "attributes": {
                 "enabled": version.enabled, "created": version.created, "updated": version.updated,
-                "recoveryLevel": "Recoverable+Purgeable",
+                "recoveryLevel": rules.recovery_level(), "recoverableDays": rules.retention_days,
             },
         });
         if let Some(item) = item.as_object_mut() {
@@ -40,8 +40,8 @@ impl Memory {
         item
     }
 
-    pub(super) fn bundle(&self, stored: &Stored, version: &Version) -> Value {
-        let mut bundle = self.item(stored, version, true);
+    pub(super) fn bundle(&self, rules: &Rules, stored: &Stored, version: &Version) -> Value {
+        let mut bundle = self.item(rules, stored, version, true);
         if stored.object.kind == Kind::Key
             && let Some(members) = bundle.as_object_mut()
         {
@@ -52,29 +52,30 @@ impl Memory {
         bundle
     }
 
-    fn deleted_bundle(&self, stored: &Stored, at: DateTime<Utc>) -> Result<Value, Error> {
+    fn deleted_bundle(&self, rules: &Rules, Gone { stored, at, .. }: &Gone) -> Result<Value, Error> {
         let version = stored.newest().ok_or_else(|| missing(&stored.object))?;
-        let mut bundle = self.bundle(stored, version);
+        let mut bundle = self.bundle(rules, stored, version);
         if let Some(members) = bundle.as_object_mut() {
             let recovery = self.id(&format!("deleted{}", stored.object.kind.plural()), &stored.object.name, None);
             members.insert("recoveryId".into(), recovery.into());
             members.insert("deletedDate".into(), at.timestamp().into());
-            members.insert("scheduledPurgeDate".into(), (at + RETENTION).timestamp().into());
+            members.insert("scheduledPurgeDate".into(), (*at + rules.retention()).timestamp().into());
         }
         Ok(bundle)
     }
 
     pub(super) fn items(&self, state: &State, what: &Listing) -> Result<Vec<Value>, Error> {
+        let rules = &state.rules;
         Ok(match what {
             Listing::Live(kind) => {
                 let stored = state.live.values().filter(|stored| stored.object.kind == *kind);
-                stored.filter_map(|stored| Some(self.item(stored, stored.newest()?, false))).collect()
+                stored.filter_map(|stored| Some(self.item(rules, stored, stored.newest()?, false))).collect()
             }
             Listing::Deleted(kind) => {
-                let stored = state.deleted.values().filter(|(stored, _)| stored.object.kind == *kind);
-                let bundles = stored.map(|(stored, at)| {
-                    let mut bundle = self.deleted_bundle(stored, *at)?;
-                    let id = self.id(kind.plural(), &stored.object.name, None);
+                let gone = state.visible().filter(|gone| gone.stored.object.kind == *kind);
+                let bundles = gone.map(|gone| {
+                    let mut bundle = self.deleted_bundle(rules, gone)?;
+                    let id = self.id(kind.plural(), &gone.stored.object.name, None);
                     if let Some(members) = bundle.as_object_mut() {
                         members.remove("key");
                         members.insert(if *kind == Kind::Key { "kid" } else { "id" }.into(), id.into());
@@ -88,7 +89,9 @@ impl Memory {
                 let stored = state.live.get(object).into_iter();
                 // In no order: the newest first, as nobody may rely upon.
                 stored
-                    .flat_map(|stored| stored.versions.iter().rev().map(|version| self.item(stored, version, true)))
+                    .flat_map(|stored| {
+                        stored.versions.iter().rev().map(|version| self.item(rules, stored, version, true))
+                    })
                     .collect()
             }
         })
@@ -101,18 +104,15 @@ impl Memory {
             Item::RotationPolicy(name) => {
                 let key = Object::new(Kind::Key, name.clone());
                 return match state.live.contains_key(&key) {
-                    true => Ok(json!({"lifetimeActions": [], "attributes": {}})),
+                    true => Ok(self.rotation_policy(state, name)),
                     false => Err(missing(&key)),
                 };
             }
             Item::Issuer(name) => return self.issuer(state, name),
             Item::Contacts => return self.contacts(state),
             Item::Deleted(object) => {
-                if state.arriving.contains_key(object) {
-                    return Err(Error::new(Condition::InTransition, format!("{object} is being recovered")));
-                }
-                let (stored, at) = state.deleted.get(object).ok_or_else(|| missing(object))?;
-                return self.deleted_bundle(stored, *at);
+                let gone = state.visible().find(|gone| gone.stored.object == *object);
+                return self.deleted_bundle(&state.rules, gone.ok_or_else(|| missing(object))?);
             }
         };
         let object = Object::new(kind, name.clone());
@@ -121,7 +121,7 @@ impl Memory {
             Some(id) => stored.versions.iter().find(|version| version.id == *id),
             None => stored.newest(),
         };
-        Ok(self.bundle(stored, found.ok_or_else(|| missing(&object))?))
+        Ok(self.bundle(&state.rules, stored, found.ok_or_else(|| missing(&object))?))
     }
 }
 
