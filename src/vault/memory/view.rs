@@ -100,8 +100,9 @@ impl Memory {
             Item::Certificate(name, version) => (Kind::Certificate, name, version),
             Item::RotationPolicy(name) => {
                 let key = Object::new(Kind::Key, name.clone());
+                let written = state.settings.rotation_policies.get(name).cloned();
                 return match state.live.contains_key(&key) {
-                    true => Ok(json!({"lifetimeActions": [], "attributes": {}})),
+                    true => Ok(written.unwrap_or_else(|| json!({"lifetimeActions": [], "attributes": {}}))),
                     false => Err(missing(&key)),
                 };
             }

@@ -1,0 +1,151 @@
+//! The vault around the objects: finds the sealed settings of the snapshot that a plan is made from, opens them, and makes
+//! of them what rebuilds a vault. Prints nothing; who calls it writes the files.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+
+use super::open;
+use crate::archive::{Reader, latest_snapshot};
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::entry::{Entry, Event, SnapshotRef};
+use crate::format::manifest::{CaptureRef, Header};
+use crate::format::settings::{self, Settings};
+use crate::model::{Kind as ObjectKind, Name, VaultUri};
+use crate::restore::plan::SettingsFrom;
+use crate::restore::settings::{AppliedSetting, look, write};
+use crate::restore::{Origin, Plan, rebuild as texts};
+use crate::seal::Identities;
+use crate::vault;
+
+/// Captures opened at the same time.
+const IN_FLIGHT: usize = 8;
+
+/// What rebuilds the vault around the objects.
+pub struct Rebuild {
+    /// Where the settings are, for a plan that is to apply them.
+    pub from: SettingsFrom,
+    /// A Bicep file.
+    pub bicep: String,
+    /// A shell script.
+    pub script: String,
+    /// What no blob brings back, in lines for a terminal.
+    pub facts: Vec<String>,
+    /// What the target has of the captured issuers and contacts.
+    pub settings: Vec<AppliedSetting>,
+}
+
+/// Makes what rebuilds the vault that `plan` restores: from the settings of the newest snapshot that its steps name, or of
+/// the newest one before it that has any. `None` where the archive has none. Changes nothing.
+pub async fn rebuild(
+    reader: &Reader<'_>,
+    identities: &Identities,
+    target: &dyn vault::Read,
+    plan: &Plan,
+) -> Result<Option<Rebuild>> {
+    let named = plan.steps.iter().filter_map(|step| match &step.from {
+        Origin::Archive { snapshot, .. } => Some(*snapshot),
+        Origin::File { .. } => None,
+    });
+    let Some(from) = find(reader, &plan.source, named.max()).await? else { return Ok(None) };
+    let settings = open_settings(reader, identities, &plan.source, &from.capture).await?;
+    let policies = rotation_policies(reader, identities, plan).await?;
+    Ok(Some(Rebuild {
+        bicep: texts::bicep(&settings, &plan.target),
+        script: texts::script(&settings, &plan.target, &policies),
+        facts: texts::facts(&settings),
+        settings: look(target, &settings).await,
+        from,
+    }))
+}
+
+/// Gives the target the issuers and contacts that `plan` names, as far as it does not have them; nothing where the plan
+/// names none. Each that could not be written is told, and is no error.
+///
+/// Fails with `Tampered` where the plan's settings are not those that its snapshot names.
+pub async fn apply_settings(
+    reader: &Reader<'_>,
+    identities: &Identities,
+    vault: &dyn vault::Write,
+    plan: &Plan,
+) -> Result<Vec<AppliedSetting>> {
+    let Some(from) = &plan.settings else { return Ok(Vec::new()) };
+    if find(reader, &plan.source, Some(from.snapshot)).await?.as_ref() != Some(from) {
+        let message = format!("the plan's settings are not those of snapshot {}", from.snapshot);
+        return Err(Error::new(Kind::Tampered, message).hint("no setting was written; make a new plan"));
+    }
+    let settings = open_settings(reader, identities, &plan.source, &from.capture).await?;
+    Ok(write(vault, &settings).await)
+}
+
+/// The sealed settings that snapshot `at`, or the newest one, names; or the newest snapshot before it that names some.
+async fn find(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Option<SettingsFrom>> {
+    // The head alone leads to the newest snapshot, however long the log is.
+    if let Ok(Some(head)) = reader.head(vault).await
+        && let Some(newest) = latest_snapshot(&head).filter(|newest| at.is_none_or(|at| at == newest.sequence))
+        && let Ok(header) = header(reader, newest).await
+        && let Some(capture) = header.settings
+    {
+        return Ok(Some(SettingsFrom { snapshot: newest.sequence, capture: Box::new(capture) }));
+    }
+    let entries = reader.entries(vault).await?.verified;
+    let snapshots = entries.iter().rev().filter_map(snapshot).filter(|it| at.is_none_or(|at| it.sequence <= at));
+    for snapshot in snapshots {
+        match header(reader, snapshot).await {
+            Ok(Header { settings: Some(capture), .. }) => {
+                return Ok(Some(SettingsFrom { snapshot: snapshot.sequence, capture: Box::new(capture) }));
+            }
+            // Damage is gone around: an older snapshot's settings are better than none.
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::Tampered => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn snapshot(entry: &Entry) -> Option<&SnapshotRef> {
+    match &entry.event {
+        Event::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    }
+}
+
+async fn header(reader: &Reader<'_>, snapshot: &SnapshotRef) -> Result<Header> {
+    reader.manifest_lines(snapshot, |_, _| Ok(())).await
+}
+
+async fn open_settings(
+    reader: &Reader<'_>,
+    identities: &Identities,
+    vault: &VaultUri,
+    capture: &CaptureRef,
+) -> Result<Settings> {
+    let doing = || format!("couldn't open {}", capture.path);
+    let packed = identities.open(&reader.sealed(capture).await?).context(doing())?;
+    let tampered = |why: String| Error::new(Kind::Tampered, format!("{}: {why}", doing()));
+    let settings = settings::unpack(&packed).map_err(|error| tampered(error.to_string()))?;
+    match settings.vault == *vault {
+        true => Ok(settings),
+        false => Err(tampered(format!("it holds the settings of {}, not of {vault}", settings.vault))),
+    }
+}
+
+/// The rotation policies that the plan's keys were captured with, by name.
+async fn rotation_policies(reader: &Reader<'_>, identities: &Identities, plan: &Plan) -> Result<Vec<(Name, Value)>> {
+    let keys = plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Key);
+    let captures = keys.filter_map(|step| match &step.from {
+        Origin::Archive { capture, .. } => Some((&step.object.name, capture)),
+        Origin::File { .. } => None,
+    });
+    let opened = futures::stream::iter(captures.collect::<Vec<_>>())
+        .map(|(name, capture)| async move {
+            let policy = open(reader, identities, capture).await?.metadata.rotation_policy;
+            let policy = policy.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            Ok(policy.map(|policy: Value| (name.clone(), policy)))
+        })
+        .buffered(IN_FLIGHT);
+    let mut found: Vec<(Name, Value)> =
+        opened.try_filter_map(|policy| async { Ok::<_, Error>(policy) }).try_collect().await?;
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
+}
