@@ -199,12 +199,14 @@ fn state(found: &mut Vec<Difference>, id: &str, ours: &Version, theirs: &Version
     if ours.content_type != theirs.content_type {
         told(Code::ContentType, "content type");
     }
-    // What a bundle shows of a key: not of every reading there is one.
-    if ours.key_ops.is_some() && ours.key_ops != theirs.key_ops {
-        told(Code::KeyOps, "permitted operations");
-    }
-    if ours.key_ops.is_some() && ours.release_policy != theirs.release_policy {
-        told(Code::ReleasePolicy, "terms for its release");
+    // What bundles show of a key. Where one is missing, its public key is told to be.
+    if let (Some(was), Some(is)) = (&ours.key_ops, &theirs.key_ops) {
+        if was != is {
+            told(Code::KeyOps, "permitted operations");
+        }
+        if ours.release_policy != theirs.release_policy {
+            told(Code::ReleasePolicy, "terms for its release");
+        }
     }
 }
 
@@ -276,3 +278,6 @@ pub struct Differences {
     /// Whether it is another object, or less of it: then the step failed, whatever Azure answered.
     pub grave: bool,
 }
+
+#[cfg(test)]
+mod tests;

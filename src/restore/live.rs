@@ -122,3 +122,121 @@ async fn write_rotation_policy(vault: &dyn vault::Write, captured: &Capture, pol
     let same = compare(captured, &alone, Action::Restore).iter().all(|found| found.code != Code::RotationPolicy);
     if same { Ok(()) } else { Err("it was accepted, and is not there".to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::ambient::ManualClock;
+    use crate::format::capture::{self, BackupFacts, Metadata, ServiceFacts};
+    use crate::model::VaultUri;
+    use crate::vault::memory::{Call, Memory, Moment};
+    use crate::vault::{Read as _, Write as _};
+
+    fn object(text: &str) -> Object {
+        Object::parse(text).unwrap()
+    }
+
+    fn vault(objects: &[&str]) -> Memory {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let vault = Memory::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock);
+        objects.iter().for_each(|text| drop(vault.put(&object(text))));
+        vault
+    }
+
+    /// A capture of what is there.
+    async fn captured(vault: &Memory, text: &str) -> Capture {
+        let live = read(vault, &object(text)).await.unwrap().unwrap();
+        let metadata = Metadata {
+            format: capture::FORMAT.into(),
+            vault: vault.uri().clone(),
+            object: object(text),
+            captured_at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            tool: "tool".into(),
+            backup: BackupFacts::of(b"blob"),
+            listed: RawValue::NULL.to_owned(),
+            versions: live.versions,
+            bundles: live.bundles,
+            rotation_policy: live.rotation_policy,
+            service: ServiceFacts::default(),
+        };
+        Capture { blob: b"blob".to_vec().into(), metadata }
+    }
+
+    fn policy(period: &str) -> Box<RawValue> {
+        let action = json!({"trigger": {"timeAfterCreate": period}, "action": {"type": "Rotate"}});
+        to_raw_value(&json!({"lifetimeActions": [action], "attributes": {"expiryTime": "P120D"}})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_object_is_read_with_few_requests_and_equals_itself() {
+        let vault = vault(&["key/k", "key/k", "secret/s", "certificate/c", "certificate/c"]);
+        for (text, requests) in [("key/k", 4), ("secret/s", 1), ("certificate/c", 2), ("key/none", 1)] {
+            let before = vault.traffic().requests;
+            let live = read(&vault, &object(text)).await.unwrap();
+            assert_eq!(vault.traffic().requests - before, requests, "{text}");
+            let Some(live) = live else {
+                assert_eq!(text, "key/none");
+                continue;
+            };
+            assert!(!live.versions().is_empty() && !live.managed());
+            assert_eq!(compare(&captured(&vault, text).await, &live, Action::Restore), []);
+        }
+        assert!(read(&vault, &object("key/c")).await.unwrap().unwrap().managed());
+    }
+
+    #[tokio::test]
+    async fn a_captured_rotation_policy_is_written_once_more_where_another_came_back() {
+        let vault = vault(&["key/k"]);
+        let name = object("key/k").name;
+        vault.write(Setting::RotationPolicy(&name, &policy("P90D"))).await.unwrap();
+        let capture = captured(&vault, "key/k").await;
+        vault.write(Setting::RotationPolicy(&name, &policy("P10D"))).await.unwrap();
+        vault.change(&object("key/k"), |version| drop(version.tags.insert("a".into(), "b".into())));
+        let look = || async {
+            let live = read(&vault, &object("key/k")).await.unwrap().unwrap();
+            compare(&capture, &live, Action::Restore)
+        };
+        let found = look().await;
+        let codes = |found: &[Difference]| found.iter().map(|it| it.code).collect::<Vec<_>>();
+        assert_eq!(codes(&found), [Code::Tags, Code::RotationPolicy]);
+        let left = reapply_rotation_policy(&vault, &capture, found).await;
+        assert_eq!((codes(&left), codes(&look().await)), (vec![Code::Tags], vec![Code::Tags]));
+        let before = vault.traffic().requests;
+        reapply_rotation_policy(&vault, &capture, left).await;
+        assert_eq!(vault.traffic().requests, before, "where it is the same, nothing is written");
+    }
+
+    #[tokio::test]
+    async fn a_rotation_policy_that_may_not_be_written_is_a_difference_with_its_hint() {
+        let vault = vault(&["key/k"]);
+        let name = object("key/k").name;
+        vault.write(Setting::RotationPolicy(&name, &policy("P90D"))).await.unwrap();
+        let capture = captured(&vault, "key/k").await;
+        vault.write(Setting::RotationPolicy(&name, &policy("P10D"))).await.unwrap();
+        vault.interfere(|_, moment, call| match (moment, call) {
+            (Moment::Before, Call::Write(_)) => Err(vault::Error::new(Condition::Denied, "no").hint("grant it")),
+            _ => Ok(()),
+        });
+        let live = read(&vault, &object("key/k")).await.unwrap().unwrap();
+        let found = compare(&capture, &live, Action::Restore);
+        let left = reapply_rotation_policy(&vault, &capture, found).await;
+        assert_eq!(left[0].code, Code::RotationPolicy);
+        assert!(left[0].detail.ends_with("couldn't be written: no; grant it"), "{}", left[0].detail);
+    }
+
+    #[tokio::test]
+    async fn a_rotation_policy_that_may_not_be_read_stops_no_comparison() {
+        let vault = vault(&["key/k"]);
+        vault.interfere(|_, moment, call| match (moment, call) {
+            (Moment::Before, Call::Get(Item::RotationPolicy(_))) => Err(vault::Error::new(Condition::Denied, "no")),
+            _ => Ok(()),
+        });
+        assert!(read(&vault, &object("key/k")).await.unwrap().unwrap().rotation_policy.is_none());
+    }
+}

@@ -105,3 +105,6 @@ pub fn facts(settings: &Settings) -> Vec<String> {
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,122 @@ fn people(contacts: &Value) -> BTreeSet<[String; 3]> {
 fn value_of(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+    use serde_json::json;
+
+    use super::*;
+    use crate::ambient::ManualClock;
+    use crate::format::settings::FORMAT;
+    use crate::model::VaultUri;
+    use crate::vault::Read as _;
+    use crate::vault::memory::{Call, Memory, Moment};
+
+    fn vault() -> Memory {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        Memory::new(VaultUri::parse("https://spare.vault.azure.net").unwrap(), clock)
+    }
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(value).unwrap()
+    }
+
+    fn settings(issuers: &[(&str, &str)], contacts: &[&str]) -> Settings {
+        let issuer = |(name, provider): &(&str, &str)| {
+            json!({"id": format!("https://prod.vault.azure.net/certificates/issuers/{name}"), "provider": provider,
+                "attributes": {"enabled": true, "created": 1, "updated": 2}})
+        };
+        let issuers: Vec<Value> = issuers.iter().map(issuer).collect();
+        let contacts: Vec<Value> = contacts.iter().map(|email| json!({"email": email})).collect();
+        let contacts = json!({"id": "https://prod.vault.azure.net/certificates/contacts", "contacts": contacts});
+        Settings {
+            format: FORMAT.to_owned(),
+            vault: VaultUri::parse("https://prod.vault.azure.net").unwrap(),
+            captured_at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            tool: "tool".to_owned(),
+            documents: BTreeMap::from([
+                (Document::Issuers, raw(&issuers.into())),
+                (Document::Contacts, raw(&contacts)),
+            ]),
+        }
+    }
+
+    fn results(applied: &[AppliedSetting]) -> Vec<(&str, SettingResult)> {
+        applied.iter().map(|it| (it.setting.as_str(), it.result)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_written_and_what_is_there_and_different_stays() {
+        use SettingResult::{Different, Missing, Same, Written};
+        let vault = vault();
+        vault.put_issuer("b", "Other");
+        vault.put_issuer("c", "Test");
+        let settings = settings(&[("c", "Test"), ("a", "Test"), ("b", "Test")], &["x@y.example"]);
+        let look = look(&vault, &settings).await;
+        let expected = [("issuer a", Missing), ("issuer b", Different), ("issuer c", Same), ("contacts", Missing)];
+        assert_eq!(results(&look), expected);
+        assert!(vault.get(Item::Issuer("a".into())).await.is_err(), "looking writes nothing");
+        let done = write(&vault, &settings).await;
+        let expected = [("issuer a", Written), ("issuer b", Different), ("issuer c", Same), ("contacts", Written)];
+        assert_eq!(results(&done), expected);
+        let other = vault.get(Item::Issuer("b".into())).await.unwrap().body;
+        assert_eq!(value_of(&other)["provider"], "Other", "not overwritten");
+        assert!(write(&vault, &settings).await.iter().all(|it| matches!(it.result, Same | Different)));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_denied_is_told_with_its_hint_and_the_others_are_written() {
+        let vault = vault();
+        vault.interfere(|_, moment, call| match (moment, call) {
+            (Moment::Before, Call::Write(Setting::Issuer("a", _))) => {
+                Err(vault::Error::new(Condition::Denied, "no").hint("grant it"))
+            }
+            _ => Ok(()),
+        });
+        let done = write(&vault, &settings(&[("a", "Test"), ("b", "Test")], &[])).await;
+        assert_eq!(results(&done), [("issuer a", SettingResult::Failed), ("issuer b", SettingResult::Written)]);
+        assert_eq!(done[0].detail, "no; grant it");
+    }
+
+    #[tokio::test]
+    async fn contacts_of_nobody_are_nothing_and_a_vault_without_documents_has_nothing() {
+        let vault = vault();
+        assert!(look(&vault, &settings(&[], &[])).await.is_empty());
+        let mut none = settings(&[("a", "Test")], &["x@y.example"]);
+        none.documents.insert(Document::Contacts, RawValue::NULL.to_owned());
+        none.documents.remove(&Document::Issuers);
+        assert!(write(&vault, &none).await.is_empty());
+        assert_eq!(vault.traffic().requests, 0);
+    }
+
+    #[test]
+    fn what_the_service_adds_to_an_issuer_is_no_difference_and_what_a_person_set_is() {
+        let base = json!({"provider": "DigiCert", "credentials": {"account_id": "a"}, "attributes": {"enabled": true},
+            "org_details": {"id": "1", "admin_details": [{"email": "a"}, {"email": "b"}]}});
+        let mut other = base.clone();
+        other["id"] = "https://elsewhere".into();
+        other["attributes"]["created"] = 1.into();
+        other["org_details"]["zip"] = 0.into();
+        other["org_details"]["admin_details"].as_array_mut().unwrap().reverse();
+        assert_eq!(issuer(&base), issuer(&other));
+        for (at, value) in [
+            ("/provider", json!("Test")),
+            ("/credentials/account_id", json!("b")),
+            ("/attributes/enabled", json!(false)),
+            ("/org_details/id", json!("2")),
+            ("/org_details/admin_details", json!([{"email": "a"}])),
+        ] {
+            let mut other = base.clone();
+            *other.pointer_mut(at).unwrap() = value;
+            assert_ne!(issuer(&base), issuer(&other), "{at}");
+        }
+        let person = |email: &str, phone: &str| json!({"email": email, "phone": phone});
+        let list = |list: &[Value]| people(&json!({"contacts": list}));
+        assert_eq!(list(&[person("a", "1"), person("b", "2")]), list(&[person("b", "2"), person("a", "1")]));
+        assert_ne!(list(&[person("a", "1")]), list(&[person("a", "2")]));
+    }
+}

@@ -149,3 +149,102 @@ async fn rotation_policies(reader: &Reader<'_>, identities: &Identities, plan: &
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::jobs::fixture::{House, object};
+    use crate::restore::settings::SettingResult;
+    use crate::vault::memory::Memory;
+    use crate::vault::{Item, Read as _, Setting, Write as _};
+
+    /// A house with an issuer, a contact and a key that rotates, archived; and an empty vault.
+    async fn house() -> (House, Memory) {
+        let house = House::new(&["key/k", "secret/s"]).await;
+        house.vault.put_issuer("own", "Test");
+        house.vault.set_contacts(&["a@b.example"]);
+        let policy = serde_json::json!({
+            "lifetimeActions": [{"trigger": {"timeAfterCreate": "P90D"}, "action": {"type": "Rotate"}}], "attributes": {},
+        });
+        let policy = serde_json::value::to_raw_value(&policy).unwrap();
+        house.vault.write(Setting::RotationPolicy(&object("key/k").name, &policy)).await.unwrap();
+        house.snapshot().await.unwrap();
+        let spare = Memory::new(VaultUri::parse("https://spare.vault.azure.net").unwrap(), house.clock.clone());
+        (house, spare)
+    }
+
+    async fn made(house: &House, target: &Memory) -> (Plan, Option<Rebuild>) {
+        let mut plan = house.plan(&[]).await.unwrap();
+        plan.target = target.uri().clone();
+        let rebuilt = rebuild(&house.reader().await, &house.identities, target, &plan).await.unwrap();
+        (plan, rebuilt)
+    }
+
+    #[tokio::test]
+    async fn a_plan_gets_the_settings_of_its_snapshot_and_applies_them_once() {
+        let (house, spare) = house().await;
+        let (mut plan, rebuilt) = made(&house, &spare).await;
+        let rebuilt = rebuilt.unwrap();
+        assert!(rebuilt.script.contains("--issuer-name='own'") && rebuilt.script.contains("--email='a@b.example'"));
+        assert!(
+            rebuilt.script.contains(r#""timeAfterCreate":"P90D""#) && rebuilt.script.contains("vault=${1:-'spare'}")
+        );
+        assert!(rebuilt.facts.iter().any(|line| line.starts_with("certificate issuers: 1")));
+        assert!(rebuilt.bicep.contains("nothing is known of it"), "no management plane was asked");
+        assert!(rebuilt.settings.iter().all(|it| it.result == SettingResult::Missing), "{:?}", rebuilt.settings);
+        let reader = house.reader().await;
+        let apply = |plan: Plan| {
+            let (reader, house, spare) = (&reader, &house, &spare);
+            async move { apply_settings(reader, &house.identities, spare, &plan).await }
+        };
+        assert!(apply(plan.clone()).await.unwrap().is_empty(), "nobody asked for it");
+        assert!(spare.get(Item::Issuer("own".into())).await.is_err());
+        plan.settings = Some(rebuilt.from);
+        assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
+        let applied = apply(plan.clone()).await.unwrap();
+        assert!(applied.len() == 2 && applied.iter().all(|it| it.result == SettingResult::Written), "{applied:?}");
+        assert!(spare.get(Item::Issuer("own".into())).await.is_ok() && spare.get(Item::Contacts).await.is_ok());
+        assert!(apply(plan).await.unwrap().iter().all(|it| it.result == SettingResult::Same));
+    }
+
+    #[tokio::test]
+    async fn settings_that_the_snapshot_does_not_name_are_not_applied() {
+        let (house, spare) = house().await;
+        let (mut plan, rebuilt) = made(&house, &spare).await;
+        house.clock.advance(Duration::from_secs(60));
+        house.vault.put_issuer("evil", "Test");
+        house.snapshot().await.unwrap();
+        let later = made(&house, &spare).await.1.unwrap().from;
+        plan.settings = Some(SettingsFrom { capture: later.capture, ..rebuilt.unwrap().from });
+        let reader = house.reader().await;
+        let error = apply_settings(&reader, &house.identities, &spare, &plan).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Tampered);
+        assert!(spare.get(Item::Issuer("own".into())).await.is_err(), "nothing was written");
+    }
+
+    #[tokio::test]
+    async fn where_a_snapshot_has_no_settings_those_before_it_are_used_and_none_is_none() {
+        let (house, spare) = house().await;
+        let newest = house
+            .commit(|manifest| {
+                manifest.header.settings = None;
+                manifest.header.settings_fingerprint = None;
+            })
+            .await;
+        let (plan, rebuilt) = made(&house, &spare).await;
+        assert!(matches!(&plan.steps[0].from, Origin::Archive { snapshot, .. } if *snapshot == newest));
+        assert_eq!(rebuilt.unwrap().from.snapshot, newest - 1);
+        let bare = House::new(&["secret/s"]).await;
+        bare.vault.interfere(|_, _, call| match call {
+            crate::vault::memory::Call::List(crate::vault::Listing::Issuers)
+            | crate::vault::memory::Call::Get(Item::Contacts) => {
+                Err(vault::Error::new(crate::vault::Condition::Denied, "no"))
+            }
+            _ => Ok(()),
+        });
+        bare.snapshot().await.unwrap();
+        assert!(made(&bare, &spare).await.1.is_none());
+    }
+}
