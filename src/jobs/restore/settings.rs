@@ -1,7 +1,7 @@
 //! The vault around the objects: finds the sealed settings of the snapshot that a plan is made from, opens them, and makes
 //! of them what rebuilds a vault. Prints nothing; who calls it writes the files.
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::open;
@@ -133,19 +133,22 @@ async fn open_settings(
 /// The rotation policies that the plan's keys were captured with, by name.
 async fn rotation_policies(reader: &Reader<'_>, identities: &Identities, plan: &Plan) -> Result<Vec<(Name, Value)>> {
     let keys = plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Key);
-    let captures = keys.filter_map(|step| match &step.from {
-        Origin::Archive { capture, .. } => Some((&step.object.name, capture)),
-        Origin::File { .. } => None,
-    });
-    let opened = futures::stream::iter(captures.collect::<Vec<_>>())
-        .map(|(name, capture)| async move {
-            let policy = open(reader, identities, capture).await?.metadata.rotation_policy;
-            let policy = policy.and_then(|raw| serde_json::from_str(raw.get()).ok());
-            Ok(policy.map(|policy: Value| (name.clone(), policy)))
+    let captures: Vec<(Name, CaptureRef)> = keys
+        .filter_map(|step| match &step.from {
+            Origin::Archive { capture, .. } => Some((step.object.name.clone(), CaptureRef::clone(capture))),
+            Origin::File { .. } => None,
         })
-        .buffered(IN_FLIGHT);
-    let mut found: Vec<(Name, Value)> =
-        opened.try_filter_map(|policy| async { Ok::<_, Error>(policy) }).try_collect().await?;
+        .collect();
+    let opened: Vec<Result<(Name, Option<Value>)>> = futures::stream::iter(captures)
+        .map(|(name, capture)| async move {
+            let policy = open(reader, identities, &capture).await?.metadata.rotation_policy;
+            Ok((name, policy.and_then(|raw| serde_json::from_str(raw.get()).ok())))
+        })
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await;
+    let opened = opened.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut found: Vec<(Name, Value)> = opened.into_iter().filter_map(|(name, policy)| Some((name, policy?))).collect();
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
 }
