@@ -542,6 +542,7 @@ mod tests {
             steps: vec![one(wanted("key/k"), Slot::Free, &home())],
             missing: Vec::new(),
             notes: Vec::new(),
+            settings: None,
         };
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);

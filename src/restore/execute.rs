@@ -9,10 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::equivalence::{Differences, differences};
+use super::equivalence::{Difference, compare, grave};
+use super::live::{Live, read, reapply_rotation_policy};
 use super::plan::{Action, Origin, Plan, Step};
 use super::slot::{Slot, observe};
-use super::source::{Source, Versions};
 use crate::ambient::Ambient;
 use crate::archive::Appender;
 use crate::error::{Context, Error, Kind, Result};
@@ -66,8 +66,8 @@ pub struct AppliedStep {
     pub result: Became,
     /// One sentence.
     pub detail: String,
-    /// How the restored object differs from its capture, in words; empty when it does not.
-    pub differences: Vec<String>,
+    /// How the restored object differs from its capture; empty when it does not.
+    pub differences: Vec<Difference>,
 }
 
 /// Carries out `plan`. `captures` holds the opened capture of every step that restores, and of those that recover as
@@ -140,7 +140,10 @@ fn intent_step(step: &Step) -> Option<IntentStep> {
 fn outcome(done: &AppliedStep, object: &Object) -> Outcome {
     let detail = match done.differences.is_empty() {
         true => done.detail.clone(),
-        false => format!("{}: {}", done.detail, done.differences.join("; ")),
+        false => {
+            let differences: Vec<String> = done.differences.iter().map(ToString::to_string).collect();
+            format!("{}: {}", done.detail, differences.join("; "))
+        }
     };
     // The log keeps that something differed and how it began; the command prints all of it.
     let detail = detail.chars().take(OUTCOME_MAX).collect();
@@ -201,24 +204,23 @@ async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<Ap
         }
         Err(error) => return Err(Error::from(error).context(format!("couldn't restore {object}"))),
     }
-    let versions = wait_live(hands, object).await?;
-    let differences = differences(&Source::of(capture).versions, &versions, step.action);
-    Ok(compared(step, "restored", &versions, differences))
+    let live = wait_live(hands, object).await?;
+    let differences = compare(capture, &live, step.action);
+    // No blob is known to carry it: what differs is written once more.
+    let differences = reapply_rotation_policy(hands.vault, capture, differences).await;
+    Ok(compared(step, "restored", &live, differences))
 }
 
 /// A step that was done, with how its object differs from the capture.
-fn compared(step: &Step, did: &str, versions: &Versions, differences: Differences) -> AppliedStep {
-    let count = versions.len();
-    let (result, note) = match (differences.grave, differences.found.is_empty()) {
+fn compared(step: &Step, did: &str, live: &Live, differences: Vec<Difference>) -> AppliedStep {
+    let count = live.versions().len();
+    let (result, note) = match (grave(&differences), differences.is_empty()) {
         (true, _) => (Became::Different, ", and it is not what was captured"),
         (false, false) => (Became::Done, ", with differences"),
         (false, true) => (Became::Done, ""),
     };
     let plural = if count == 1 { "version" } else { "versions" };
-    AppliedStep {
-        differences: differences.found,
-        ..settled(step, result, format!("{did} with {count} {plural}{note}"))
-    }
+    AppliedStep { differences, ..settled(step, result, format!("{did} with {count} {plural}{note}")) }
 }
 
 /// A 409 says only that the name is taken; the slot says by what.
@@ -243,25 +245,23 @@ async fn recover(hands: &Hands<'_>, step: &Step, capture: Option<&Capture>) -> R
         }
         Err(error) => return Err(Error::from(error).context(format!("couldn't recover {object}"))),
     }
-    let versions = wait_live(hands, object).await?;
+    let live = wait_live(hands, object).await?;
     // Only now can be seen whether it is the object that was captured, or another one that had the name later.
     let differences = match capture {
-        Some(capture) => differences(&Source::of(capture).versions, &versions, step.action),
-        None => {
-            Differences { found: vec!["it could not be compared: its capture does not open".to_owned()], grave: false }
-        }
+        Some(capture) => compare(capture, &live, step.action),
+        None => vec![Difference::not_compared("its capture does not open")],
     };
-    Ok(compared(step, "recovered", &versions, differences))
+    Ok(compared(step, "recovered", &live, differences))
 }
 
 /// Waits until an object is live: restores and recovers complete some time after their answer.
-async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Versions> {
+async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Live> {
     let deadline = hands.ambient.now() + PATIENCE;
     let mut pause = Duration::from_millis(250);
     loop {
-        match observe(hands.vault, object).await {
-            Ok(Slot::Live { versions, .. }) => return Ok(versions),
-            Ok(_) => {}
+        match read(hands.vault, object).await {
+            Ok(Some(live)) => return Ok(live),
+            Ok(None) => {}
             // On the way still, or a service that stumbles: there is time.
             Err(error)
                 if matches!(
@@ -462,40 +462,7 @@ mod tests {
         assert_eq!(plan.steps[0].action, Action::Recover);
         let applied = house.apply(&plan).await.unwrap();
         let differences = &applied.steps[0].differences;
-        assert!(differences.len() == 1 && differences[0].ends_with("did not come back"), "{applied:?}");
+        assert!(differences.len() == 1 && differences[0].code.name() == "version-missing", "{applied:?}");
         assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "different"));
-    }
-
-    #[test]
-    fn differences_are_versions_keys_attributes_and_tags_and_nothing_else() {
-        use super::super::source::Version;
-        use crate::model::Attributes;
-        let version = |id: &str| {
-            let attributes = Attributes { enabled: Some(true), ..Attributes::default() };
-            (id.to_owned(), Version { attributes, tags: "{\"a\":\"b\"}".into(), thumbprint: Some("t".into()) })
-        };
-        let captured = Versions::from(["1", "2", "3", "4", "5"].map(version));
-        let mut live = captured.clone();
-        assert!(differences(&captured, &live, Action::Restore).found.is_empty());
-        live.remove("1");
-        live.get_mut("2").unwrap().thumbprint = None;
-        live.get_mut("3").unwrap().attributes.enabled = Some(false);
-        live.get_mut("4").unwrap().tags = String::new();
-        live.get_mut("5").unwrap().attributes.recovery_level = Some("Purgeable".into());
-        live.insert("6".into(), version("6").1);
-        let told = differences(&captured, &live, Action::Restore);
-        let expected = [
-            "version 1 did not come back",
-            "version 2 came back with another public key",
-            "version 3 came back with other attributes",
-            "version 4 came back with other tags",
-            "version 6 was not in the capture",
-        ];
-        assert_eq!(told.found, expected);
-        assert!(told.grave);
-        assert_eq!(differences(&captured, &live, Action::Recover).found, expected[..2], "it may have lived on");
-        live = captured.clone();
-        live.get_mut("4").unwrap().tags = String::new();
-        assert!(!differences(&captured, &live, Action::Restore).grave, "tags are told, and are no other object");
     }
 }

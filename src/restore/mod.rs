@@ -5,7 +5,11 @@ pub mod decide;
 pub mod equivalence;
 pub mod execute;
 pub mod ledger;
+pub mod live;
 pub mod plan;
+mod reading;
+pub mod rebuild;
+pub mod settings;
 pub mod slot;
 pub mod source;
 

@@ -37,6 +37,19 @@ pub struct Plan {
     /// What a person should know of how the captures were found.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The vault's settings, of which issuers and contacts are to be written too; none where that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settings: Option<SettingsFrom>,
+}
+
+/// Where the settings of a vault are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsFrom {
+    /// The snapshot that names them.
+    pub snapshot: u64,
+    /// The sealed settings.
+    pub capture: Box<CaptureRef>,
 }
 
 impl Plan {

@@ -7,6 +7,7 @@ mod fleet;
 mod kill;
 mod pace;
 mod policy;
+mod rebuild;
 mod restore;
 mod story;
 mod worm;

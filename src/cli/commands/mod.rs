@@ -9,6 +9,7 @@ mod fleet;
 mod init;
 mod open;
 mod policy;
+mod rebuild;
 mod restore;
 mod snapshot;
 mod vaults;

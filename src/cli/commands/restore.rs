@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::rebuild::{self, With};
 use super::{identities, object};
 use crate::assemble::Assembly;
 use crate::cli::args::{Apply, Plan as PlanArguments, Restore};
@@ -10,7 +11,8 @@ use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::restore::{Eyes, Hands, apply, make_plan};
+use crate::jobs::restore::settings::apply_settings;
+use crate::jobs::restore::{Eyes, Hands, apply, make_plan, settings};
 use crate::model::Object;
 use crate::restore::{Action, Plan};
 use crate::vault;
@@ -48,10 +50,25 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
         ambient: &assembly.ambient,
         progress: &bar,
     };
-    let plan = make_plan(&eyes, &objects, arguments.snapshot).await?;
+    let mut plan = make_plan(&eyes, &objects, arguments.snapshot).await?;
+    let around = match rebuild::wanted(&plan) {
+        true => settings::rebuild(&reader, &identities, &target, &plan).await?,
+        false => None,
+    };
     drop(bar);
+    let (rebuilt, vault_settings) = match around {
+        Some(around) => {
+            let (written, of_target) =
+                rebuild::write(&arguments.out, &mut plan, around, arguments.with_vault_settings)?;
+            (Some(written), of_target)
+        }
+        None => (None, Vec::new()),
+    };
     files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
-    console.result(&plan, || {
+    let shown = With { inner: &plan, rebuild: rebuilt, vault_settings };
+    console.result(&shown, || {
+        let around = shown.rebuild.as_ref();
+        let around = around.map(|written| rebuild::told(written, &shown.vault_settings, arguments.with_vault_settings));
         let next = match plan.changes().count() {
             0 => "Nothing would be changed.".to_owned(),
             n => format!(
@@ -59,7 +76,7 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
                 file = arguments.out.display()
             ),
         };
-        format!("{}{next}", render::plan(&plan))
+        format!("{}{}{next}", render::plan(&plan), around.unwrap_or_default())
     });
     Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
         (true, _) => Kind::Refused.exit_code(),
@@ -91,9 +108,13 @@ async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> 
         progress: &bar,
     };
     let applied = apply(&hands, &plan).await?;
+    let vault_settings = apply_settings(&reader, &identities, &target, &plan).await?;
     drop(bar);
-    console.result(&applied, || render::applied(&applied));
-    Ok(ExitCode::from(if applied.status == "partial" { Kind::Partial.exit_code() } else { 0 }))
+    let partial = applied.status == "partial" || rebuild::open(&vault_settings);
+    let shown = With { inner: &applied, rebuild: None, vault_settings };
+    console
+        .result(&shown, || format!("{}{}", render::applied(&applied), rebuild::told_settings(&shown.vault_settings)));
+    Ok(ExitCode::from(if partial { Kind::Partial.exit_code() } else { 0 }))
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {

@@ -3,6 +3,7 @@
 
 mod apply;
 mod plan;
+pub mod settings;
 
 pub use apply::{Hands, apply};
 pub use plan::{Eyes, make_plan};

@@ -94,6 +94,7 @@ pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> 
         allowed: Allowed::default(),
         missing: missing.iter().map(ToString::to_string).collect(),
         notes,
+        settings: None,
     })
 }
 

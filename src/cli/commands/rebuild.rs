@@ -1,0 +1,95 @@
+//! The vault around the objects, for `restore plan --all --to` and `restore apply`: files beside the plan, and lines for
+//! the terminal.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::files;
+use crate::error::{Error, Kind, Result};
+use crate::jobs::restore::settings::Rebuild;
+use crate::restore::Plan;
+use crate::restore::settings::{AppliedSetting, SettingResult};
+
+/// A plan or its result as JSON, with what is said of the vault around the objects.
+#[derive(Serialize)]
+pub(crate) struct With<'a, T: Serialize> {
+    #[serde(flatten)]
+    pub(crate) inner: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rebuild: Option<Written>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) vault_settings: Vec<AppliedSetting>,
+}
+
+/// What was written beside a plan.
+#[derive(Serialize)]
+pub(crate) struct Written {
+    bicep: PathBuf,
+    script: PathBuf,
+    facts: Vec<String>,
+}
+
+/// Whether a plan is of a whole vault that is made anew elsewhere.
+pub(crate) fn wanted(plan: &Plan) -> bool {
+    plan.whole && plan.source != plan.target
+}
+
+/// Writes the Bicep file and the script beside the plan, and names the settings in the plan if they are to be applied.
+pub(crate) fn write(
+    out: &Path,
+    plan: &mut Plan,
+    rebuild: Rebuild,
+    apply: bool,
+) -> Result<(Written, Vec<AppliedSetting>)> {
+    let Rebuild { from, bicep, script, facts, settings } = rebuild;
+    let written = Written { bicep: out.with_extension("bicep"), script: out.with_extension("sh"), facts };
+    for (path, text) in [(&written.bicep, &bicep), (&written.script, &script)] {
+        check_ours(path, text)?;
+        files::replace(path, text.as_bytes())?;
+    }
+    plan.settings = apply.then_some(from);
+    Ok((written, settings))
+}
+
+/// Files of an earlier plan are replaced, those of anybody else are not: what we write has the same beginning each time.
+fn check_ours(path: &Path, text: &str) -> Result<()> {
+    const BEGINNING: usize = 30;
+    let Ok(there) = std::fs::read(path) else { return Ok(()) };
+    match there.iter().take(BEGINNING).eq(text.as_bytes().iter().take(BEGINNING)) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Conflict, format!("{} is no file of an earlier plan", path.display()))
+            .hint("write the plan elsewhere with --out")),
+    }
+}
+
+/// What no blob brings back, and what does.
+pub(crate) fn told(written: &Written, settings: &[AppliedSetting], apply: bool) -> String {
+    let mut text = "\nNo backup carries the vault itself. The snapshot has of it:\n".to_owned();
+    written.facts.iter().for_each(|fact| text.push_str(&format!("  {fact}\n")));
+    if apply {
+        text.push_str(&told_settings(settings));
+    }
+    let by_itself = match apply {
+        true => "`restore apply` writes issuers and contacts that are missing, and rotation policies with their keys",
+        false => {
+            "`restore apply` writes rotation policies with their keys; with --with-vault-settings issuers and contacts too"
+        }
+    };
+    text.push_str(&format!(
+        "{by_itself}.\n{} makes the vault; {} has the commands for issuers, contacts and rotation policies.\n\n",
+        written.bicep.display(),
+        written.script.display()
+    ));
+    text
+}
+
+/// One line for each issuer, and for the contacts.
+pub(crate) fn told_settings(settings: &[AppliedSetting]) -> String {
+    settings.iter().map(|it| format!("  {}: {}\n", it.setting, it.detail)).collect()
+}
+
+/// Whether something is left to do by hand.
+pub(crate) fn open(settings: &[AppliedSetting]) -> bool {
+    settings.iter().any(|it| matches!(it.result, SettingResult::Different | SettingResult::Failed))
+}

@@ -1,0 +1,149 @@
+//! A whole vault made anew in an empty one: objects, rotation policies, issuers and contacts, and files for the rest.
+
+use serde_json::Value;
+
+use crate::support::world::World;
+
+/// A vault with everything that no blob carries, beside objects; an empty one; an archive.
+const SEED: &str = r#"
+[[vault]]
+name = "prod"
+subscription = "11111111-1111-1111-1111-111111111111"
+location = "westeurope"
+sku = "premium"
+retention_days = 90
+tags = { team = "it's ${theirs}" }
+network = { default_action = "Allow", ip_rules = ["203.0.113.0/24"] }
+role_assignments = [
+  { role = "21090545-7ca7-4776-b22c-e363652d74d2", principal = "99999999-9999-9999-9999-999999999999" },
+  { role = "21090545-7ca7-4776-b22c-e363652d74d2", principal = "88888888-8888-8888-8888-888888888888", subscription = true },
+]
+diagnostic_settings = [{ name = "to-logs", workspace = "/subscriptions/1/workspaces/w", categories = ["AuditEvent"] }]
+issuers = [
+  { name = "digicert", provider = "DigiCert", account_id = "acme", organization = "42" },
+  { name = "own", provider = "Test" },
+]
+contacts = [{ email = "ops@b.example", name = "O'Brien" }]
+objects = [
+  { kind = "key", type = "RSA", name = "tde", versions = 2 },
+  { kind = "key", type = "EC", name = "signing", curve = "P-256" },
+  { kind = "secret", name = "app", tags = { team = "payments" } },
+  { kind = "certificate", name = "tls" },
+]
+
+[[vault]]
+name = "spare"
+subscription = "11111111-1111-1111-1111-111111111111"
+location = "northeurope"
+sku = "premium"
+retention_days = 7
+
+[[storage]]
+account = "archive"
+subscription = "22222222-2222-2222-2222-222222222222"
+location = "northeurope"
+containers = [{ name = "vaults", worm = "version-level", days = 365, locked = true }]
+"#;
+
+const SPARE: &str = "https://spare.vault.azure.net";
+const ROTATION: &str = r#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P90D"},"action":{"type":"Rotate"}}],"attributes":{"expiryTime":"P120D"}}"#;
+
+fn archived() -> World {
+    let world = World::new(SEED);
+    world.init("prod", "vaults").succeeded();
+    let (status, body) = world.stranger().vault("PUT", "prod.vault.azure.net/keys/tde/rotationpolicy", ROTATION);
+    assert_eq!(status, 200, "{body}");
+    world.azure.advance(std::time::Duration::from_secs(10));
+    world.run(&["snapshot"]).succeeded();
+    world
+}
+
+fn get(world: &World, path: &str) -> (u16, Value) {
+    world.stranger().vault("GET", path, "")
+}
+
+fn results(shown: &Value) -> Vec<(&str, &str)> {
+    let settings = shown["vault_settings"].as_array().unwrap();
+    settings.iter().map(|it| (it["setting"].as_str().unwrap(), it["result"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_vault_is_made_anew_with_what_no_blob_carries() {
+    let world = archived();
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--with-vault-settings"]);
+    assert_eq!(code, 0, "{plan:#}");
+    let steps: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
+    assert_eq!(
+        steps,
+        ["certificate/tls", "key/signing", "key/tde", "secret/app"],
+        "certificates first, managed ones never"
+    );
+    assert_eq!(results(&plan), [("issuer digicert", "missing"), ("issuer own", "missing"), ("contacts", "missing")]);
+    let (code, applied) = world.json(&["restore", "apply", "--yes"]);
+    assert_eq!((code, &applied["status"]), (0, &"done".into()), "{applied:#}");
+    assert_eq!(results(&applied), [("issuer digicert", "written"), ("issuer own", "written"), ("contacts", "written")]);
+    for step in applied["steps"].as_array().unwrap() {
+        assert_eq!(step["differences"], serde_json::json!([]), "{step:#}");
+    }
+    let (_, policy) = get(&world, "spare.vault.azure.net/keys/tde/rotationpolicy");
+    assert_eq!(policy["attributes"]["expiryTime"], "P120D", "{policy:#}");
+    assert_eq!(policy["lifetimeActions"][0]["trigger"]["timeAfterCreate"], "P90D", "{policy:#}");
+    let (_, issuer) = get(&world, "spare.vault.azure.net/certificates/issuers/digicert");
+    assert_eq!((&issuer["provider"], &issuer["credentials"]["account_id"]), (&"DigiCert".into(), &"acme".into()));
+    let (_, contacts) = get(&world, "spare.vault.azure.net/certificates/contacts");
+    assert_eq!(contacts["contacts"][0]["name"], "O'Brien");
+    // Once more: there is nothing left to do.
+    let (_, again) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--with-vault-settings"]);
+    assert!(again["steps"].as_array().unwrap().iter().all(|step| step["action"] == "nothing"), "{again:#}");
+    assert!(results(&again).iter().all(|(_, result)| *result == "same"), "{again:#}");
+}
+
+#[test]
+fn the_files_beside_the_plan_tell_the_rest_and_planning_writes_nothing_else() {
+    let world = archived();
+    let out = world.path("new.json");
+    let ran = world.run(&["restore", "plan", "--all", "--to", SPARE, "--out", out.to_str().unwrap()]).succeeded();
+    for told in ["role assignments: 1 of the vault, 1 inherited", "Event Grid", "new.bicep", "new.sh"] {
+        assert!(ran.stdout.contains(told), "{told} in {ran:#?}");
+    }
+    let bicep = std::fs::read_to_string(world.path("new.bicep")).unwrap();
+    for line in [
+        "param name string = 'spare'",
+        "    'team': 'it\\'s \\${theirs}'",
+        "        { value: '203.0.113.0/24' }",
+        "    principalId: '99999999-9999-9999-9999-999999999999'",
+        "  name: 'to-logs'",
+    ] {
+        assert!(bicep.lines().any(|found| found == line), "{line} in\n{bicep}");
+    }
+    assert!(
+        bicep.lines().any(|line| line.starts_with("//") && line.contains("88888888")),
+        "inherited, told only:\n{bicep}"
+    );
+    let script = std::fs::read_to_string(world.path("new.sh")).unwrap();
+    assert!(script.contains("--account-id='acme'") && script.contains(r#""expiryTime":"P120D""#), "{script}");
+    assert!(std::process::Command::new("sh").arg("-n").arg(world.path("new.sh")).status().unwrap().success());
+    world.run(&["restore", "apply", "--yes", out.to_str().unwrap()]).succeeded();
+    assert_eq!(get(&world, "spare.vault.azure.net/certificates/issuers/own").0, 404, "nobody asked for it");
+}
+
+#[test]
+fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
+    let world = archived();
+    let other = r#"{"provider":"GlobalSign"}"#;
+    let (status, _) = world.stranger().vault("PUT", "spare.vault.azure.net/certificates/issuers/own", other);
+    assert_eq!(status, 200);
+    world.run(&["restore", "plan", "--all", "--to", SPARE, "--with-vault-settings"]).succeeded();
+    let (code, applied) = world.json(&["restore", "apply", "--yes"]);
+    assert_eq!((code, results(&applied)[1]), (3, ("issuer own", "different")), "{applied:#}");
+    let (_, issuer) = get(&world, "spare.vault.azure.net/certificates/issuers/own");
+    assert_eq!(issuer["provider"], "GlobalSign");
+}
+
+#[test]
+fn vault_settings_are_for_a_whole_vault_that_goes_elsewhere() {
+    let world = World::new(SEED);
+    let ran = world.run(&["restore", "plan", "key/tde", "--to", SPARE, "--with-vault-settings"]).exited(2);
+    assert!(ran.stderr.contains("--all"), "{ran:#?}");
+}
