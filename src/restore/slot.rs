@@ -1,14 +1,25 @@
 //! A name slot: the state of a name in a target vault. A restore creates and never overwrites, so the slot decides what
-//! can be done.
+//! can be done. Looks only; knows nothing of captures.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::source::{Versions, add_bundle, add_item, newest};
-use crate::model::{Attributes, Digest, Kind, Object, object_of_id, unix_time};
+use crate::error::{Context, Error, Result};
+use crate::model::{Attributes, Digest, Kind, Name, Object, object_of_id, unix_time};
+use crate::progress::Progress;
 use crate::vault::{self, Condition, Item, Listing};
+
+/// Slots looked at at the same time.
+const IN_FLIGHT: usize = 8;
+
+/// Names of one kind from which on its lists may be worth reading.
+const MANY: usize = 8;
 
 /// What holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +48,9 @@ pub struct Deleted {
     pub attributes: Attributes,
     /// When the service will purge it.
     pub purge_at: Option<DateTime<Utc>>,
+    /// Whether it belongs to the soft-deleted certificate of its name: it stands and falls with that, and the service
+    /// refuses to recover or purge it on its own.
+    pub managed: bool,
 }
 
 /// A slot's state in a plan file: enough to tell later whether it moved.
@@ -71,6 +85,96 @@ impl Slot {
     }
 }
 
+/// The names that an object takes: a certificate takes those of its key and secret too.
+pub fn slots_of(object: &Object) -> Vec<Object> {
+    match object.kind {
+        Kind::Certificate => Kind::ALL.map(|kind| Object::new(kind, object.name.clone())).to_vec(),
+        Kind::Key | Kind::Secret => vec![object.clone()],
+    }
+}
+
+/// Looks at the slots that these objects take. Needs list and read permissions only, and never reads a secret.
+///
+/// A free name costs two requests. Where there are many, the lists are read first, once: a name that is in neither is
+/// free. How long the lists are shows only as they come, so at most one page per name is read of them, and then each name
+/// is looked at on its own: half as many requests again as without lists at worst, and next to none in an empty vault.
+pub async fn observe_all(
+    vault: &dyn vault::Read,
+    objects: &[Object],
+    progress: &dyn Progress,
+) -> Result<BTreeMap<Object, Slot>> {
+    let names: BTreeSet<Object> = objects.iter().flat_map(slots_of).collect();
+    progress.stage("looking at names", Some(names.len() as u64));
+    let mut slots = BTreeMap::new();
+    let mut looks = Vec::new();
+    for kind in Kind::ALL {
+        let names: BTreeSet<&Name> = names.iter().filter(|name| name.kind == kind).map(|name| &name.name).collect();
+        let lists = read_lists(vault, kind, &names).await?;
+        for name in names {
+            let object = Object::new(kind, name.clone());
+            match &lists {
+                Some(lists) if !lists.live.contains(name) && !lists.deleted.contains(name) => {
+                    slots.insert(object, Slot::Free);
+                    progress.step();
+                }
+                Some(lists) => looks.push((object, !lists.live.contains(name))),
+                None => looks.push((object, false)),
+            }
+        }
+    }
+    let looked = stream::iter(looks).map(|(object, deleted)| async move {
+        let slot = if deleted { observe_deleted(vault, &object).await } else { observe(vault, &object).await };
+        progress.step();
+        let slot = slot.context(format!("couldn't look at {object} in {}", vault.uri()))?;
+        Ok::<_, Error>((object, slot))
+    });
+    slots.extend(looked.buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?);
+    Ok(slots)
+}
+
+/// Those of the wanted names that a vault's lists of one kind show.
+#[derive(Default)]
+struct Lists {
+    live: BTreeSet<Name>,
+    deleted: BTreeSet<Name>,
+}
+
+/// Reads both lists of a kind; `None` where that is not worth it, not allowed, or does not tell every name.
+async fn read_lists(vault: &dyn vault::Read, kind: Kind, wanted: &BTreeSet<&Name>) -> Result<Option<Lists>> {
+    if wanted.len() < MANY {
+        return Ok(None);
+    }
+    let mut lists = Lists::default();
+    let mut left = wanted.len();
+    // The live ones first: what is deleted meanwhile is in both, and what is in both is looked at.
+    for (listing, names) in [(Listing::Live(kind), &mut lists.live), (Listing::Deleted(kind), &mut lists.deleted)] {
+        let mut pages = vault.list(listing);
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Err(error) if error.condition == Condition::Denied => return Ok(None),
+                page => page.context(format!("couldn't list the {} of {}", kind.plural(), vault.uri()))?,
+            };
+            let Some(more) = left.checked_sub(1) else { return Ok(None) };
+            left = more;
+            for item in &page.items {
+                // An item that cannot be read may be any name.
+                let Some(name) = name_of(item) else { return Ok(None) };
+                if wanted.contains(&name) {
+                    names.insert(name);
+                }
+            }
+        }
+    }
+    Ok(Some(lists))
+}
+
+/// The name that an item of a list is about.
+fn name_of(item: &RawValue) -> Option<Name> {
+    let item: Value = serde_json::from_str(item.get()).ok()?;
+    let id = item.get("kid").or_else(|| item.get("id"))?.as_str()?;
+    object_of_id(id).map(|(object, _)| object.name)
+}
+
 /// Looks at a slot. Needs list and read permissions only, and never reads a secret.
 pub async fn observe(vault: &dyn vault::Read, object: &Object) -> Result<Slot, vault::Error> {
     let mut versions = Versions::new();
@@ -91,6 +195,19 @@ pub async fn observe(vault: &dyn vault::Read, object: &Object) -> Result<Slot, v
         }
         return Ok(Slot::Live { versions, managed });
     }
+    get_deleted(vault, object).await
+}
+
+/// As [`observe`], for a name that was in the list of deleted ones only: one request less.
+async fn observe_deleted(vault: &dyn vault::Read, object: &Object) -> Result<Slot, vault::Error> {
+    match get_deleted(vault, object).await? {
+        // It moved since.
+        Slot::Free => observe(vault, object).await,
+        slot => Ok(slot),
+    }
+}
+
+async fn get_deleted(vault: &dyn vault::Read, object: &Object) -> Result<Slot, vault::Error> {
     match vault.get(Item::Deleted(object.clone())).await {
         Ok(answer) => Ok(Slot::Deleted(deleted(&serde_json::from_str(answer.body.get()).unwrap_or_default()))),
         Err(error) if error.condition == Condition::NotFound => Ok(Slot::Free),
@@ -105,5 +222,6 @@ fn deleted(bundle: &Value) -> Deleted {
         version: id.and_then(object_of_id).and_then(|(_, version)| version),
         attributes: Attributes::of(bundle),
         purge_at: bundle.get("scheduledPurgeDate").and_then(unix_time),
+        managed: bundle.get("managed").and_then(Value::as_bool).unwrap_or(false),
     }
 }
