@@ -163,7 +163,7 @@ impl Table<'_> {
         let newest = source.newest().and_then(|(_, version)| version.attributes.updated);
         let as_new = match (deleted.attributes.updated, newest) {
             (Some(theirs), Some(ours)) => theirs >= ours,
-            _ => deleted.version.as_ref() == source.newest().map(|(id, _)| id),
+            _ => known && deleted.version.as_ref() == source.newest().map(|(id, _)| id),
         };
         match (as_new && (known || self.route.home()), known) {
             (true, true) => verdict(
@@ -205,25 +205,23 @@ impl Table<'_> {
         }
         let recover = "recover what is there: plan with --recover-other".to_owned();
         let offer = format!("recovering it would bring back {there}; {missing}");
-        let mut last = vec![recover, self.route.elsewhere(source)];
-        last.extend(
-            deleted.purge_at.map(|_| "wait until that date: then the name comes free, and plan again".to_owned()),
-        );
         if let Some(refused) = self.cannot_create(source) {
-            let Verdict { refusal, reason, mut alternatives, .. } = refused;
-            alternatives.insert(0, last.swap_remove(0));
-            return Verdict { refusal, alternatives, ..verdict(Action::Refused, format!("{held}; {reason}; {offer}")) };
+            let alternatives = [vec![recover], refused.alternatives].concat();
+            return Verdict { reason: format!("{held}; {}; {offer}", refused.reason), alternatives, ..refused };
         }
+        let mut alternatives = vec![recover, self.route.elsewhere(source)];
+        alternatives
+            .extend(deleted.purge_at.map(|_| "wait until that date: then the name comes free, and plan again".into()));
         match (self.purgeable(deleted), self.allowed.purge) {
             (false, _) => refuse(
                 Refusal::HeldProtected,
                 format!("{held}; purge protection keeps it there until then; {offer}"),
-                last,
+                alternatives,
             ),
             (true, true) => self.purge(source, &held, &there),
             (true, false) => {
-                last.insert(1, "purge what is there, if nobody needs it: plan with --allow-purge".into());
-                refuse(Refusal::HeldPurgeable, format!("{held}; {offer}"), last)
+                alternatives.insert(1, "purge what is there, if nobody needs it: plan with --allow-purge".into());
+                refuse(Refusal::HeldPurgeable, format!("{held}; {offer}"), alternatives)
             }
         }
     }
@@ -249,12 +247,11 @@ impl Table<'_> {
             return refuse(Refusal::OtherSubscription, reason, alternatives);
         }
         let reason = format!("{held}; purging it is allowed; then {}", self.backup(source));
-        let cost = format!(
+        let lost = format!(
             "what is purged is lost for good ({there}, and all versions before it); freeing the name takes Azure up to \
-             some minutes{}",
-            self.again().map_or_else(String::new, |again| format!("; {again}"))
+             some minutes"
         );
-        Verdict { cost, ..verdict(Action::PurgeAndRestore, reason) }
+        Verdict { cost: self.cost(source, Some(lost)), ..verdict(Action::PurgeAndRestore, reason) }
     }
 
     fn free(&self, source: &Source) -> Verdict {
@@ -267,7 +264,7 @@ impl Table<'_> {
                 "; the vault was in subscription {then} when the capture was taken, and Azure may refuse the backup"
             ));
         }
-        Verdict { cost: self.again().unwrap_or_default(), ..verdict(Action::Restore, reason) }
+        Verdict { cost: self.cost(source, None), ..verdict(Action::Restore, reason) }
     }
 
     /// What a restore brings, and by whose leave where a leave was needed.
@@ -280,10 +277,12 @@ impl Table<'_> {
         }
     }
 
-    /// What a restored object costs if it was not the right one.
-    fn again(&self) -> Option<String> {
-        let days = self.route.target_facts.as_ref()?.soft_delete.retention_days;
-        Some(format!("deleting it again would hold the name for {}", count(usize::try_from(days).ok()?, "day")))
+    /// What creating the object costs, besides what is `lost` for it.
+    fn cost(&self, source: &Source, lost: Option<String>) -> String {
+        let days = self.route.target_facts.as_ref().map(|facts| facts.soft_delete.retention_days);
+        let held = days.map(|days| format!("deleting it again would hold the name for {days} days"));
+        let spent = source.hsm.then(|| "restoring the HSM key here a second time would need an override".to_owned());
+        lost.into_iter().chain(held).chain(spent).collect::<Vec<_>>().join("; ")
     }
 
     /// What keeps the object from being created from its backup in this vault, whatever holds the name.
@@ -312,24 +311,29 @@ impl Table<'_> {
             return decided;
         }
         let parts = [Kind::Key, Kind::Secret].map(|kind| Object::new(kind, source.object.name.clone()));
-        let taken: Vec<(&Object, String, Option<String>)> = parts
+        let taken: Vec<(&Object, String, String)> = parts
             .iter()
             .filter_map(|part| match (self.slot(part), decided.action) {
                 (Slot::Live { managed: false, .. }, _) => {
-                    Some((part, "is live and not the certificate's".into(), Some(format!("delete {part}"))))
+                    Some((part, "is live and not the certificate's".into(), format!("delete {part}")))
                 }
                 // That what is soft-deleted beside a soft-deleted certificate is its own is a good guess, and Azure
                 // refuses a recovery that is not possible. A purge wants to know.
                 (Slot::Deleted(deleted), Action::Restore | Action::PurgeAndRestore) if !deleted.managed => {
                     let state = format!("is soft-deleted until {}", maybe_time(deleted.purge_at));
-                    Some((part, state, self.purgeable(deleted).then(|| format!("purge {part}"))))
+                    let remedy = if self.purgeable(deleted) {
+                        format!("purge {part}")
+                    } else {
+                        "wait until that date".to_owned()
+                    };
+                    Some((part, state, remedy))
                 }
                 _ => None,
             })
             .collect();
         if let Some((part, state, remedy)) = taken.first() {
-            let mut alternatives = vec![self.route.elsewhere(source)];
-            alternatives.extend(remedy.as_ref().map(|remedy| format!("{remedy}, if nobody needs it, and plan again")));
+            let alternatives =
+                vec![self.route.elsewhere(source), format!("{remedy}, if nobody needs it, and plan again")];
             let reason = format!("a certificate needs the {} of its name too, and {part} {state}", part.kind);
             return refuse(Refusal::PartTaken, reason, alternatives);
         }

@@ -275,3 +275,87 @@ mod object_text {
         Object::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not KIND/NAME")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The example of `docs/JSON.md`: what is documented is what is read.
+    fn example() -> Value {
+        let document = include_str!("../../docs/JSON.md");
+        let examples = document.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let mut plans = examples.filter(|example| example.contains(Plan::FORMAT));
+        serde_json::from_str(plans.next().expect("docs/JSON.md shows no plan")).unwrap()
+    }
+
+    fn parse(plan: &Value) -> Result<Plan> {
+        Plan::parse(&serde_json::to_vec(plan).unwrap())
+    }
+
+    #[test]
+    fn the_documented_plan_is_read_and_written_the_same() {
+        let plan = parse(&example()).unwrap();
+        assert_eq!(serde_json::to_value(&plan).unwrap(), example());
+        assert!(plan.changes().next().is_some() && plan.refused(), "it shows a change and a refusal");
+    }
+
+    #[test]
+    fn what_a_plan_does_not_know_is_refused() {
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut plan = example();
+            change(&mut plan);
+            parse(&plan).unwrap_err()
+        };
+        let new = changed(&|plan| plan["format"] = json!("akv-archiver/plan/2"));
+        assert!(new.to_string().contains("plan/2") && new.hint_text().is_some(), "{new}");
+        changed(&|plan| plan["new"] = json!(1));
+        changed(&|plan| plan["allowed"]["everything"] = json!(true));
+        changed(&|plan| plan["steps"][0]["object"] = json!("tde-protector"));
+        changed(&|plan| plan["steps"][0]["new"] = json!(1));
+        changed(&|plan| plan["steps"][0]["action"] = json!("purge"));
+        changed(&|plan| plan["steps"][0]["slot"]["new"] = json!(1));
+        changed(&|plan| plan["steps"][1]["refusal"] = json!("no-idea"));
+        changed(&|plan| plan["target"] = json!("https://prod.vault.azure.net/keys"));
+        for junk in ["", "{}", "[]", "null", "{\"format\": 1}"] {
+            assert!(Plan::parse(junk.as_bytes()).is_err(), "{junk}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_refused() {
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut plan = example();
+            change(&mut plan);
+            parse(&plan).unwrap_err().to_string()
+        };
+        let purge = changed(&|plan| plan["steps"][0]["action"] = json!("purge-and-restore"));
+        assert!(purge.contains("does not allow"), "{purge}");
+        changed(&|plan| plan["steps"][0]["refusal"] = json!("live-other"));
+        changed(&|plan| plan["steps"][1]["action"] = json!("wait"));
+        let twice = changed(&|plan| {
+            let mut again = plan["steps"][0].clone();
+            again["object"] = json!("certificate/TDE-protector");
+            plan["steps"].as_array_mut().unwrap().push(again);
+        });
+        assert!(twice.contains("two steps take"), "{twice}");
+    }
+
+    #[test]
+    fn codes_are_those_of_the_document() {
+        let document = include_str!("../../docs/RESTORE.md");
+        let column = |heading: &str| -> Vec<String> {
+            let table = document.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+            let rows = table.take_while(|line| line.starts_with("| `"));
+            rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+        };
+        assert_eq!(column("| action |"), Action::ALL.map(Action::name));
+        assert_eq!(column("| code |"), Refusal::ALL.iter().map(|refusal| refusal.name()).collect::<Vec<_>>());
+        for refusal in Refusal::ALL {
+            assert_eq!(serde_json::to_value(refusal).unwrap(), json!(refusal.name()));
+        }
+        for action in Action::ALL {
+            assert_eq!(serde_json::to_value(action).unwrap(), json!(action.name()));
+        }
+    }
+}

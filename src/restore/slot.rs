@@ -225,3 +225,144 @@ fn deleted(bundle: &Value) -> Deleted {
         managed: bundle.get("managed").and_then(Value::as_bool).unwrap_or(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::ManualClock;
+    use crate::model::VaultUri;
+    use crate::progress::Silent;
+    use crate::vault::memory::{Call, Memory, Moment};
+    use crate::vault::{Read, Traffic};
+    use std::sync::Arc;
+
+    fn object(text: &str) -> Object {
+        Object::parse(text).unwrap()
+    }
+
+    fn vault() -> Memory {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        Memory::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock)
+    }
+
+    /// Looks at all names at once and one by one, and demands the same slots. Returns them with what the first way cost.
+    async fn both(vault: &Memory, objects: &[Object]) -> (BTreeMap<Object, Slot>, u64) {
+        let before: Traffic = vault.traffic();
+        let slots = observe_all(vault, objects, &Silent).await.unwrap();
+        let cost = vault.traffic().requests - before.requests;
+        for (object, slot) in &slots {
+            assert_eq!(*slot, observe(vault, object).await.unwrap(), "{object}");
+        }
+        (slots, cost)
+    }
+
+    fn secrets(count: usize) -> Vec<Object> {
+        (0..count).map(|n| object(&format!("secret/s{n:03}"))).collect()
+    }
+
+    #[tokio::test]
+    async fn names_that_no_list_shows_are_free_and_cost_nothing_more() {
+        let vault = vault();
+        vault.put(&object("secret/S001"));
+        vault.change(&object("secret/s001"), |version| version.enabled = false);
+        vault.put(&object("secret/s002"));
+        vault.delete(&object("secret/s002"));
+        vault.put(&object("secret/unasked"));
+        let (slots, cost) = both(&vault, &secrets(40)).await;
+        assert_eq!(slots.len(), 40);
+        let state = |name: &str| slots[&object(name)].seen().state;
+        assert_eq!((state("secret/s000"), state("secret/s001"), state("secret/s002")), ("free".into(), "live".into(), "deleted".into()));
+        assert_eq!(slots.values().filter(|slot| **slot == Slot::Free).count(), 38);
+        assert_eq!(cost, 4, "two lists, and a look at each name that they show");
+    }
+
+    #[tokio::test]
+    async fn a_few_names_are_looked_at_without_lists() {
+        let vault = vault();
+        vault.interfere(|_, moment, call| match (moment, call) {
+            (Moment::Before, Call::List(Listing::Live(_) | Listing::Deleted(_))) => panic!("a list costs more"),
+            _ => Ok(()),
+        });
+        let (slots, cost) = both(&vault, &secrets(MANY - 1)).await;
+        assert_eq!((slots.len(), cost), (MANY - 1, 2 * (MANY as u64 - 1)));
+    }
+
+    #[tokio::test]
+    async fn lists_that_are_longer_than_they_are_worth_are_given_up() {
+        let vault = vault();
+        (0..50).for_each(|n| drop(vault.put(&object(&format!("secret/other-{n}")))));
+        let (slots, cost) = both(&vault, &secrets(10)).await;
+        assert!(slots.values().all(|slot| *slot == Slot::Free));
+        assert_eq!(cost, 1 + 20, "one list, given up after ten of its pages, then two requests a name");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_three_names_and_its_parts_are_seen_to_be_its_own() {
+        let vault = vault();
+        let certificates: Vec<Object> = (0..9).map(|n| object(&format!("certificate/c{n}"))).collect();
+        vault.put(&certificates[0]);
+        vault.put(&certificates[1]);
+        vault.delete(&certificates[1]);
+        vault.put(&object("key/c2"));
+        let (slots, _) = both(&vault, &certificates).await;
+        assert_eq!(slots.len(), 27);
+        for kind in [Kind::Key, Kind::Secret] {
+            let slot = |name: &Object| &slots[&Object::new(kind, name.name.clone())];
+            assert!(matches!(slot(&certificates[0]), Slot::Live { managed: true, .. }));
+            assert!(matches!(slot(&certificates[1]), Slot::Deleted(Deleted { managed: true, .. })));
+        }
+        assert!(matches!(slots[&object("key/c2")], Slot::Live { managed: false, .. }));
+        assert_eq!(slots[&object("secret/c2")], Slot::Free);
+    }
+
+    #[tokio::test]
+    async fn what_moves_while_the_lists_are_read_is_looked_at() {
+        let vault = vault();
+        let names = secrets(20);
+        vault.put(&names[0]);
+        vault.put(&names[1]);
+        vault.delete(&names[1]);
+        // Deleted between the lists, and recovered after them.
+        vault.interfere(|vault, moment, call| {
+            match (moment, call) {
+                (Moment::Before, Call::List(Listing::Deleted(_))) => vault.delete(&object("secret/s000")),
+                (Moment::Before, Call::Get(Item::Deleted(name))) if name.name.as_str() == "s001" => {
+                    vault.leave_alone();
+                    vault.purge(&object("secret/s001"));
+                    vault.put(&object("secret/s001"));
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        let slots = observe_all(&vault, &names, &Silent).await.unwrap();
+        assert_eq!(slots[&names[0]].seen().state, "deleted");
+        assert_eq!(slots[&names[1]].seen().state, "live");
+    }
+
+    #[tokio::test]
+    async fn lists_that_may_not_be_read_are_done_without_and_other_failures_are_told() {
+        let vault = vault();
+        let refusing = |condition: Condition| {
+            move |_: &Memory, _: Moment, call: &Call<'_>| match call {
+                Call::List(Listing::Deleted(_)) => Err(vault::Error::new(condition, "no")),
+                _ => Ok(()),
+            }
+        };
+        vault.interfere(refusing(Condition::Denied));
+        assert_eq!(both(&vault, &secrets(10)).await.0.len(), 10);
+        vault.interfere(refusing(Condition::Unavailable));
+        let error = observe_all(&vault, &secrets(10), &Silent).await.unwrap_err();
+        assert!(error.to_string().contains("couldn't list the secrets of https://prod"), "{error}");
+    }
+
+    #[test]
+    fn an_item_without_a_name_is_told_from_others() {
+        let name = |text: &str| name_of(serde_json::from_str(text).unwrap()).map(|name| name.to_string());
+        assert_eq!(name(r#"{"kid": "https://v.vault.azure.net/deletedkeys/A"}"#).as_deref(), Some("A"));
+        assert_eq!(name(r#"{"id": "https://v.vault.azure.net/secrets/b"}"#).as_deref(), Some("b"));
+        for none in ["{}", r#"{"id": 5}"#, r#"{"id": "x"}"#, "null"] {
+            assert_eq!(name(none), None, "{none}");
+        }
+    }
+}
