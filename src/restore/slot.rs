@@ -271,7 +271,10 @@ mod tests {
         let (slots, cost) = both(&vault, &secrets(40)).await;
         assert_eq!(slots.len(), 40);
         let state = |name: &str| slots[&object(name)].seen().state;
-        assert_eq!((state("secret/s000"), state("secret/s001"), state("secret/s002")), ("free".into(), "live".into(), "deleted".into()));
+        assert_eq!(
+            (state("secret/s000"), state("secret/s001"), state("secret/s002")),
+            ("free".into(), "live".into(), "deleted".into())
+        );
         assert_eq!(slots.values().filter(|slot| **slot == Slot::Free).count(), 38);
         assert_eq!(cost, 4, "two lists, and a look at each name that they show");
     }
