@@ -1,5 +1,7 @@
 //! Results as people read them: one screen each, the important line first.
 
+pub(crate) mod restore;
+
 use chrono::{DateTime, Utc};
 
 use super::table::table;
@@ -8,7 +10,6 @@ use crate::jobs::doctor::{Check, Verdict};
 use crate::jobs::history::{History, Listed, Snapshot};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
-use crate::restore::{Action, Applied, Plan};
 use crate::verify::{Report as VerifyReport, Severity, Status};
 
 /// Findings and gaps shown before "… and N more".
@@ -194,53 +195,6 @@ pub(crate) fn history(history: &History) -> String {
     }
     for sequence in &history.unreadable {
         text.push_str(&format!("snapshot {sequence} cannot be read; `akv-archiver verify` tells why\n"));
-    }
-    text
-}
-
-fn action(action: Action) -> &'static str {
-    match action {
-        Action::Restore => "restore",
-        Action::Recover => "recover",
-        Action::PurgeAndRestore => "PURGE, restore",
-        Action::Nothing => "nothing",
-        Action::Wait => "wait",
-        Action::Refused => "REFUSED",
-    }
-}
-
-/// A plan that a tired person understands.
-pub(crate) fn plan(plan: &Plan) -> String {
-    let rows: Vec<[String; 3]> = plan
-        .steps
-        .iter()
-        .map(|step| [step.object.to_string(), action(step.action).to_owned(), step.reason.clone()])
-        .collect();
-    let mut text = format!("Into {}, from snapshots of {}:\n", plan.target.host(), plan.source.host());
-    text.push_str(&table(["object", "action", "why"], &rows));
-    if !plan.missing.is_empty() {
-        text.push_str(&format!("No snapshot has a capture of: {}\n", plan.missing.join(", ")));
-    }
-    for note in &plan.notes {
-        text.push_str(&format!("Note: {note}\n"));
-    }
-    for step in plan.steps.iter().filter(|step| !step.alternatives.is_empty()) {
-        text.push_str(&format!("{} instead:\n", step.object));
-        for alternative in &step.alternatives {
-            text.push_str(&format!("  - {alternative}\n"));
-        }
-    }
-    text
-}
-
-/// What became of a plan.
-pub(crate) fn applied(applied: &Applied) -> String {
-    let mut text = String::new();
-    for step in &applied.steps {
-        text.push_str(&format!("{}: {}: {}\n", step.object, step.result.name(), step.detail));
-        for difference in &step.differences {
-            text.push_str(&format!("  difference: {difference}\n"));
-        }
     }
     text
 }

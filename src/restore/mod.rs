@@ -5,7 +5,11 @@ pub mod decide;
 pub mod equivalence;
 pub mod execute;
 pub mod ledger;
+<<<<<<< HEAD
 pub mod live;
+=======
+pub mod place;
+>>>>>>> i/planner
 pub mod plan;
 mod reading;
 pub mod rebuild;
@@ -16,5 +20,5 @@ pub mod source;
 pub use execute::{Applied, apply};
 pub use ledger::Ledger;
 pub use plan::{Action, Allowed, Origin, Plan, Refusal, Step};
-pub use slot::{Slot, observe};
+pub use slot::{Slot, observe, observe_all};
 pub use source::Source;

@@ -1,11 +1,14 @@
 //! A plan, as a value and as a file: what will be done about each object, why, what it costs, and the state that it was
-//! made from. Decides nothing.
+//! made from. Decides nothing, and trusts no file: what it reads must agree with itself.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::slot::Seen;
+use super::slot::{Seen, slots_of};
+use crate::error::{Error, Result};
 use crate::format::manifest::CaptureRef;
 use crate::model::{Digest, Object, VaultUri};
 
@@ -55,6 +58,51 @@ pub struct SettingsFrom {
 impl Plan {
     /// The value of [`Plan::format`].
     pub const FORMAT: &str = "akv-archiver/plan/1";
+
+    /// The longest plan file, in bytes. A step takes one or two kilobytes; a hundred thousand objects fit.
+    pub const FILE_MAX: u64 = 256 * 1024 * 1024;
+
+    /// Reads a plan file. Refuses with `Usage` what is no plan, is one of another version, holds a field or a code that
+    /// this program does not know, or contradicts itself: a plan goes through hands, and editors.
+    pub fn parse(bytes: &[u8]) -> Result<Plan> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+        }
+        if bytes.len() as u64 > Plan::FILE_MAX {
+            return Err(Error::usage(format!("the plan is longer than {} bytes", Plan::FILE_MAX)));
+        }
+        let no_plan = |error: serde_json::Error| Error::usage(format!("it is no plan: {error}"));
+        let head: Head = serde_json::from_slice(bytes).map_err(no_plan)?;
+        if head.format != Plan::FORMAT {
+            let message = format!("it is a plan of format {:?}, not {:?}", head.format, Plan::FORMAT);
+            return Err(Error::usage(message).hint("make a new plan with this version"));
+        }
+        let plan: Plan = serde_json::from_slice(bytes).map_err(no_plan)?;
+        match plan.contradiction() {
+            Some(what) => Err(Error::usage(format!("the plan contradicts itself: {what}")).hint("make a new plan")),
+            None => Ok(plan),
+        }
+    }
+
+    /// What no plan of ours would say.
+    fn contradiction(&self) -> Option<String> {
+        let mut taken = BTreeSet::new();
+        for Step { object, action, refusal, .. } in &self.steps {
+            if (*action == Action::Refused) != refusal.is_some() {
+                return Some(format!("{object} has a refusal's code or is refused, not both"));
+            }
+            if *action == Action::PurgeAndRestore && !self.allowed.purge {
+                return Some(format!("{object} would be purged, which it does not allow"));
+            }
+            if action.changes()
+                && let Some(slot) = slots_of(object).into_iter().find(|slot| !taken.insert(slot.clone()))
+            {
+                return Some(format!("two steps take the name of {slot}"));
+            }
+        }
+        None
+    }
 
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
@@ -146,6 +194,10 @@ pub enum Action {
 }
 
 impl Action {
+    /// All actions.
+    pub const ALL: [Action; 6] =
+        [Action::Restore, Action::Recover, Action::PurgeAndRestore, Action::Nothing, Action::Wait, Action::Refused];
+
     /// The action's name in plans and logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -169,36 +221,57 @@ impl Action {
     }
 }
 
-/// Why an object is refused. The names are a contract (`docs/JSON.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Refusal {
+macro_rules! refusals {
+    ($($(#[$text:meta])* $variant:ident = $name:literal,)*) => {
+        /// Why an object is refused. The names are a contract: `docs/RESTORE.md` lists them, and a test compares.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Refusal {
+            $($(#[$text])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Refusal {
+            /// All refusals.
+            pub const ALL: &[Refusal] = &[$(Refusal::$variant),*];
+
+            /// The code in plans. Never changed, never used for something else.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Refusal::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
     /// Another object, or another history of it, is live under the name.
-    LiveOther,
+    LiveOther = "live-other",
     /// A certificate owns the name.
-    OwnedByCertificate,
+    OwnedByCertificate = "owned-by-certificate",
     /// A certificate needs the names of its key and secret too, and one is taken.
-    PartTaken,
+    PartTaken = "part-taken",
     /// A certificate of the same plan takes the name.
-    CertificateComes,
+    CertificateComes = "certificate-comes",
+    /// Another capture of the same object comes before it in the same plan.
+    AskedTwice = "asked-twice",
     /// A soft-deleted object that is older or another one holds the name, and could be purged.
-    HeldPurgeable,
+    HeldPurgeable = "held-purgeable",
     /// The same, and purge protection keeps it until its date.
-    HeldProtected,
+    HeldProtected = "held-protected",
     /// The two vaults are in different clouds.
-    OtherCloud,
+    OtherCloud = "other-cloud",
     /// The backup belongs to another subscription.
-    OtherSubscription,
+    OtherSubscription = "other-subscription",
     /// The backup belongs to another geography.
-    OtherGeography,
-    /// Where one of the vaults is could not be read.
-    PlaceUnknown,
+    OtherGeography = "other-geography",
+    /// Where one of the vaults is could not be found out.
+    PlaceUnknown = "place-unknown",
     /// An HSM key does not fit into a standard vault.
-    StandardVault,
+    StandardVault = "standard-vault",
     /// By the log, an HSM key was restored into this name before.
-    RestoredBefore,
-    /// Somebody else's intent on this name is open.
-    IntentOpen,
+    RestoredBefore = "restored-before",
+    /// An intent on this name is open.
+    IntentOpen = "intent-open",
 }
 
 mod object_text {
@@ -213,5 +286,89 @@ mod object_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
         let text = String::deserialize(deserializer)?;
         Object::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not KIND/NAME")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The example of `docs/JSON.md`: what is documented is what is read.
+    fn example() -> Value {
+        let document = include_str!("../../docs/JSON.md");
+        let examples = document.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let mut plans = examples.filter(|example| example.contains(Plan::FORMAT));
+        serde_json::from_str(plans.next().expect("docs/JSON.md shows no plan")).unwrap()
+    }
+
+    fn parse(plan: &Value) -> Result<Plan> {
+        Plan::parse(&serde_json::to_vec(plan).unwrap())
+    }
+
+    #[test]
+    fn the_documented_plan_is_read_and_written_the_same() {
+        let plan = parse(&example()).unwrap();
+        assert_eq!(serde_json::to_value(&plan).unwrap(), example());
+        assert!(plan.changes().next().is_some() && plan.refused(), "it shows a change and a refusal");
+    }
+
+    #[test]
+    fn what_a_plan_does_not_know_is_refused() {
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut plan = example();
+            change(&mut plan);
+            parse(&plan).unwrap_err()
+        };
+        let new = changed(&|plan| plan["format"] = json!("akv-archiver/plan/2"));
+        assert!(new.to_string().contains("plan/2") && new.hint_text().is_some(), "{new}");
+        changed(&|plan| plan["new"] = json!(1));
+        changed(&|plan| plan["allowed"]["everything"] = json!(true));
+        changed(&|plan| plan["steps"][0]["object"] = json!("tde-protector"));
+        changed(&|plan| plan["steps"][0]["new"] = json!(1));
+        changed(&|plan| plan["steps"][0]["action"] = json!("purge"));
+        changed(&|plan| plan["steps"][0]["slot"]["new"] = json!(1));
+        changed(&|plan| plan["steps"][1]["refusal"] = json!("no-idea"));
+        changed(&|plan| plan["target"] = json!("https://prod.vault.azure.net/keys"));
+        for junk in ["", "{}", "[]", "null", "{\"format\": 1}"] {
+            assert!(Plan::parse(junk.as_bytes()).is_err(), "{junk}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_refused() {
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut plan = example();
+            change(&mut plan);
+            parse(&plan).unwrap_err().to_string()
+        };
+        let purge = changed(&|plan| plan["steps"][0]["action"] = json!("purge-and-restore"));
+        assert!(purge.contains("does not allow"), "{purge}");
+        changed(&|plan| plan["steps"][0]["refusal"] = json!("live-other"));
+        changed(&|plan| plan["steps"][1]["action"] = json!("wait"));
+        let twice = changed(&|plan| {
+            let mut again = plan["steps"][0].clone();
+            again["object"] = json!("certificate/TDE-protector");
+            plan["steps"].as_array_mut().unwrap().push(again);
+        });
+        assert!(twice.contains("two steps take"), "{twice}");
+    }
+
+    #[test]
+    fn codes_are_those_of_the_document() {
+        let document = include_str!("../../docs/RESTORE.md");
+        let column = |heading: &str| -> Vec<String> {
+            let table = document.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+            let rows = table.take_while(|line| line.starts_with("| `"));
+            rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+        };
+        assert_eq!(column("| action |"), Action::ALL.map(Action::name));
+        assert_eq!(column("| code |"), Refusal::ALL.iter().map(|refusal| refusal.name()).collect::<Vec<_>>());
+        for refusal in Refusal::ALL {
+            assert_eq!(serde_json::to_value(refusal).unwrap(), json!(refusal.name()));
+        }
+        for action in Action::ALL {
+            assert_eq!(serde_json::to_value(action).unwrap(), json!(action.name()));
+        }
     }
 }

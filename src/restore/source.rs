@@ -89,13 +89,32 @@ fn tags(item: &Value) -> String {
     tags.map(Value::to_string).unwrap_or_default()
 }
 
-/// Adds a key bundle's thumbprint to its version. Tells whether the key is in an HSM.
+/// Adds a key bundle's thumbprint to its version. Tells whether the key is in an HSM: a key's own type, or the one that a
+/// certificate's policy asks for.
 pub fn add_bundle(versions: &mut Versions, raw: &RawValue) -> bool {
     let bundle: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-    let Some(key) = bundle.get("key") else { return false };
+    let in_hsm = |key: &Value| key.get("kty").and_then(Value::as_str).is_some_and(|kty| kty.ends_with("-HSM"));
+    let Some(key) = bundle.get("key") else {
+        return bundle.get("policy").and_then(|policy| policy.get("key_props")).is_some_and(in_hsm);
+    };
     let id = key.get("kid").and_then(Value::as_str).and_then(object_of_id).and_then(|(_, version)| version);
     if let Some(version) = id.and_then(|id| versions.get_mut(&id)) {
         version.thumbprint = thumbprint(key);
     }
-    key.get("kty").and_then(Value::as_str).is_some_and(|kty| kty.ends_with("-HSM"))
+    in_hsm(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_an_hsm_by_its_type_and_a_certificates_by_its_policy() {
+        let hsm = |text: &str| add_bundle(&mut Versions::new(), serde_json::from_str(text).unwrap());
+        assert!(hsm(r#"{"key": {"kid": "https://v.vault.azure.net/keys/a/1", "kty": "RSA-HSM"}}"#));
+        assert!(!hsm(r#"{"key": {"kid": "https://v.vault.azure.net/keys/a/1", "kty": "RSA"}}"#));
+        assert!(hsm(r#"{"kid": "https://v.vault.azure.net/keys/a/1", "policy": {"key_props": {"kty": "EC-HSM"}}}"#));
+        assert!(!hsm(r#"{"kid": "https://v.vault.azure.net/keys/a/1", "policy": {"key_props": {"kty": "EC"}}}"#));
+        assert!(!hsm(r#"{"policy": 5}"#) && !hsm("5"));
+    }
 }

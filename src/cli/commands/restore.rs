@@ -17,9 +17,6 @@ use crate::model::Object;
 use crate::restore::{Action, Plan};
 use crate::vault;
 
-/// A plan file holds a line or two per object; a hundred thousand objects fit.
-const PLAN_MAX: u64 = 256 * 1024 * 1024;
-
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
@@ -76,7 +73,11 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
                 file = arguments.out.display()
             ),
         };
+<<<<<<< HEAD
         format!("{}{}{next}", render::plan(&plan), around.unwrap_or_default())
+=======
+        format!("{}{next}", render::restore::plan(&plan, &arguments.out))
+>>>>>>> i/planner
     });
     Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
         (true, _) => Kind::Refused.exit_code(),
@@ -93,7 +94,7 @@ async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> 
     let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
     let target = assembly.vault(&plan.target)?;
     if plan.changes().next().is_some() && !arguments.yes {
-        confirm(console, &plan)?;
+        confirm(console, &plan, &arguments.plan)?;
     }
     let operator = operator();
     let bar = Bar::new(plan.target.name());
@@ -110,36 +111,28 @@ async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> 
     let applied = apply(&hands, &plan).await?;
     let vault_settings = apply_settings(&reader, &identities, &target, &plan).await?;
     drop(bar);
+<<<<<<< HEAD
     let partial = applied.status == "partial" || rebuild::open(&vault_settings);
     let shown = With { inner: &applied, rebuild: None, vault_settings };
     console
         .result(&shown, || format!("{}{}", render::applied(&applied), rebuild::told_settings(&shown.vault_settings)));
     Ok(ExitCode::from(if partial { Kind::Partial.exit_code() } else { 0 }))
+=======
+    console.result(&applied, || render::restore::applied(&applied));
+    Ok(ExitCode::from(if applied.status == "partial" { Kind::Partial.exit_code() } else { 0 }))
+>>>>>>> i/planner
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {
-    let bytes = files::read(path, PLAN_MAX)?;
-    let plan: Plan = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::usage(format!("{} is not a plan file: {error}", path.display())))
-        .context("couldn't read the plan")?;
-    match plan.format == Plan::FORMAT {
-        true => Ok(plan),
-        false => Err(Error::usage(format!(
-            "{} is a plan of format {:?}, not {:?}",
-            path.display(),
-            plan.format,
-            Plan::FORMAT
-        ))
-        .hint("make a new plan with this version")),
-    }
+    Plan::parse(&files::read(path, Plan::FILE_MAX)?).context(format!("couldn't read the plan {}", path.display()))
 }
 
 /// Asks before anything is changed: yes for some objects, the vault's name for many.
-fn confirm(console: &Console, plan: &Plan) -> Result<()> {
+fn confirm(console: &Console, plan: &Plan, file: &Path) -> Result<()> {
     if !console.interactive() {
         return Err(Error::usage("there is no terminal to ask on").hint("read the plan, then add --yes"));
     }
-    console.complain(render::plan(plan).trim_end());
+    console.complain(render::restore::plan(plan, file).trim_end());
     let restores = plan.steps.iter().filter(|step| step.action == Action::Restore).count();
     let (question, wanted) = match restores > 1 {
         true => (format!("Type the name of the vault, {}, to go on:", plan.target.name()), plan.target.name()),

@@ -1,18 +1,16 @@
 //! Planning a restore: which captures, what is in them, what holds the names. Changes nothing.
 
-use std::collections::BTreeMap;
-
 use futures::StreamExt;
 
 use super::open;
 use crate::ambient::Ambient;
 use crate::archive::Reader;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::jobs::history;
-use crate::model::{Kind as ObjectKind, Object, VaultFacts, VaultUri};
+use crate::model::{Object, VaultFacts, VaultUri};
 use crate::progress::Progress;
 use crate::restore::decide::{Route, Wanted, plan};
-use crate::restore::{Allowed, Ledger, Origin, Plan, Slot, Source, observe};
+use crate::restore::{Allowed, Ledger, Origin, Plan, Source, observe_all};
 use crate::seal::Identities;
 use crate::vault;
 
@@ -78,10 +76,11 @@ pub async fn make_plan(eyes: &Eyes<'_>, objects: &[Object], at: Option<u64>) -> 
         })
         .buffered(IN_FLIGHT);
     let wanted = collect(opened).await?;
-    let slots = look(eyes, &objects).await?;
+    let slots = observe_all(eyes.target, &objects, eyes.progress).await?;
     let target = eyes.target.uri().clone();
     let target_facts = ask_facts(eyes, &target).await?;
-    let route = Route { source: eyes.source.clone(), source_facts, target: target.clone(), target_facts };
+    let route =
+        Route { source: eyes.source.clone(), source_facts, target: target.clone(), target_facts, known: Vec::new() };
     Ok(Plan {
         format: Plan::FORMAT.into(),
         plan: uuid::Builder::from_random_bytes(eyes.ambient.bytes()).into_uuid(),
@@ -105,28 +104,6 @@ async fn collect<T>(stream: impl futures::Stream<Item = Result<T>>) -> Result<Ve
         all.push(item?);
     }
     Ok(all)
-}
-
-/// Looks at the slots of all objects, and for a certificate at those of its key and secret.
-async fn look(eyes: &Eyes<'_>, objects: &[Object]) -> Result<BTreeMap<Object, Slot>> {
-    let mut names: Vec<Object> = objects.to_vec();
-    for object in objects.iter().filter(|object| object.kind == ObjectKind::Certificate) {
-        names.push(Object::new(ObjectKind::Key, object.name.clone()));
-        names.push(Object::new(ObjectKind::Secret, object.name.clone()));
-    }
-    names.sort();
-    names.dedup();
-    eyes.progress.stage("looking at names", Some(names.len() as u64));
-    let slots = futures::stream::iter(names)
-        .map(|object| async move {
-            let slot = observe(eyes.target, &object)
-                .await
-                .context(format!("couldn't look at {object} in {}", eyes.target.uri()));
-            eyes.progress.step();
-            slot.map(|slot| (object, slot))
-        })
-        .buffered(IN_FLIGHT);
-    Ok(collect(slots).await?.into_iter().collect())
 }
 
 /// The target's place, where it may be read. Only a restore into another vault depends on it.
