@@ -75,7 +75,7 @@ type Set = Result<(), String>;
 
 impl Setter<'_> {
     fn set(&self, raw: &mut Raw, segments: &[&str]) -> Set {
-        let Raw { network, archive, vault, discover, capture } = raw;
+        let Raw { network, archive, vault, discover, capture, restore } = raw;
         match segments {
             ["NETWORK", "PROXY"] => self.text(&mut network.proxy),
             ["NETWORK", "CA_FILE"] => self.path(&mut network.ca_file),
@@ -134,6 +134,7 @@ impl Setter<'_> {
                 Ok(())
             }
             ["CAPTURE", "LIMITS"] => self.text(&mut capture.limits),
+            ["RESTORE", "WAIT"] => self.text(&mut restore.wait),
             _ => unknown(),
         }
     }

@@ -4,8 +4,10 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::{
-    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Worm,
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Restore, Secret, Settings, Store, Vault,
+    Worm,
 };
+use crate::model::duration;
 use crate::policy::Choice;
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
@@ -35,6 +37,10 @@ pub fn template(settings: &Settings) -> String {
         );
     }
     capture(&mut text, &settings.capture);
+    // Nobody needs to be told of it who is content with it.
+    if settings.restore != Restore::default() {
+        line(&mut text, &format!("\n[restore]\nwait = {}", quoted(duration::render(settings.restore.wait))));
+    }
     text
 }
 
@@ -291,6 +297,7 @@ mod tests {
             vaults: Vec::new(),
             discover: Vec::new(),
             capture: Capture::default(),
+            restore: Restore::default(),
         }
     }
 
@@ -372,6 +379,7 @@ mod tests {
                 vaults_in_flight: 9,
                 limits: Limits::None,
             },
+            restore: Restore { wait: std::time::Duration::from_secs(1200) },
         };
         assert_eq!(read_back(&settings), settings);
 

@@ -1,18 +1,22 @@
-//! `restore plan` and `restore apply`.
+//! `restore` commands: this file has `restore plan`, and what several of them share.
+
+mod apply;
+mod log;
+mod resume;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::{identities, object};
 use crate::assemble::Assembly;
-use crate::cli::args::{Apply, Plan as PlanArguments, Restore};
+use crate::cli::args::{Plan as PlanArguments, Restore};
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::restore::{Eyes, Hands, apply, make_plan};
-use crate::model::Object;
-use crate::restore::{Action, Plan};
+use crate::jobs::restore::{Eyes, make_plan};
+use crate::model::{Object, VaultUri};
+use crate::restore::Plan;
 use crate::vault;
 
 /// A plan file holds a line or two per object; a hundred thousand objects fit.
@@ -22,7 +26,9 @@ const PLAN_MAX: u64 = 256 * 1024 * 1024;
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
         Restore::Plan(arguments) => plan(assembly, console, arguments).await,
-        Restore::Apply(arguments) => carry_out(assembly, console, arguments).await,
+        Restore::Apply(arguments) => apply::run(assembly, console, arguments).await,
+        Restore::Resume(arguments) => resume::run(assembly, console, arguments).await,
+        Restore::Log(arguments) => log::run(assembly, console, arguments).await,
     }
 }
 
@@ -68,34 +74,6 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
     }))
 }
 
-async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
-    let plan = read_plan(&arguments.plan)?;
-    let archive = assembly.archive()?;
-    let reader = archive.reader().await?;
-    let identities = identities(assembly)?;
-    let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
-    let target = assembly.vault(&plan.target)?;
-    if plan.changes().next().is_some() && !arguments.yes {
-        confirm(console, &plan)?;
-    }
-    let operator = operator();
-    let bar = Bar::new(plan.target.name());
-    let hands = Hands {
-        store: archive.store(),
-        reader: &reader,
-        identities: &identities,
-        signer: signer.as_ref(),
-        vault: &target,
-        ambient: &assembly.ambient,
-        operator: &operator,
-        progress: &bar,
-    };
-    let applied = apply(&hands, &plan).await?;
-    drop(bar);
-    console.result(&applied, || render::applied(&applied));
-    Ok(ExitCode::from(if applied.status == "partial" { Kind::Partial.exit_code() } else { 0 }))
-}
-
 fn read_plan(path: &Path) -> Result<Plan> {
     let bytes = files::read(path, PLAN_MAX)?;
     let plan: Plan = serde_json::from_slice(&bytes)
@@ -113,16 +91,15 @@ fn read_plan(path: &Path) -> Result<Plan> {
     }
 }
 
-/// Asks before anything is changed: yes for some objects, the vault's name for many.
-fn confirm(console: &Console, plan: &Plan) -> Result<()> {
+/// Asks before anything is changed: for the vault's name where much is, for yes otherwise. `what` is shown before.
+fn confirm(console: &Console, what: &str, target: &VaultUri, much: bool) -> Result<()> {
     if !console.interactive() {
-        return Err(Error::usage("there is no terminal to ask on").hint("read the plan, then add --yes"));
+        return Err(Error::usage("there is no terminal to ask on").hint("read what would be done, then add --yes"));
     }
-    console.complain(render::plan(plan).trim_end());
-    let restores = plan.steps.iter().filter(|step| step.action == Action::Restore).count();
-    let (question, wanted) = match restores > 1 {
-        true => (format!("Type the name of the vault, {}, to go on:", plan.target.name()), plan.target.name()),
-        false => (format!("Change {}? Type yes to go on:", plan.target.host()), "yes"),
+    console.complain(what.trim_end());
+    let (question, wanted) = match much {
+        true => (format!("Type the name of the vault, {}, to go on:", target.name()), target.name()),
+        false => (format!("Change {}? Type yes to go on:", target.host()), "yes"),
     };
     match console.ask(&question).as_deref() == Some(wanted) {
         true => Ok(()),
