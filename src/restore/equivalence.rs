@@ -43,3 +43,41 @@ pub struct Differences {
     /// Whether it is another object, or less of it: then the step failed, whatever Azure answered.
     pub grave: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_versions_keys_attributes_and_tags_and_nothing_else() {
+        use super::super::source::Version;
+        use crate::model::Attributes;
+        let version = |id: &str| {
+            let attributes = Attributes { enabled: Some(true), ..Attributes::default() };
+            (id.to_owned(), Version { attributes, tags: "{\"a\":\"b\"}".into(), thumbprint: Some("t".into()) })
+        };
+        let captured = Versions::from(["1", "2", "3", "4", "5"].map(version));
+        let mut live = captured.clone();
+        assert!(differences(&captured, &live, Action::Restore).found.is_empty());
+        live.remove("1");
+        live.get_mut("2").unwrap().thumbprint = None;
+        live.get_mut("3").unwrap().attributes.enabled = Some(false);
+        live.get_mut("4").unwrap().tags = String::new();
+        live.get_mut("5").unwrap().attributes.recovery_level = Some("Purgeable".into());
+        live.insert("6".into(), version("6").1);
+        let told = differences(&captured, &live, Action::Restore);
+        let expected = [
+            "version 1 did not come back",
+            "version 2 came back with another public key",
+            "version 3 came back with other attributes",
+            "version 4 came back with other tags",
+            "version 6 was not in the capture",
+        ];
+        assert_eq!(told.found, expected);
+        assert!(told.grave);
+        assert_eq!(differences(&captured, &live, Action::Recover).found, expected[..2], "it may have lived on");
+        live = captured.clone();
+        live.get_mut("4").unwrap().tags = String::new();
+        assert!(!differences(&captured, &live, Action::Restore).grave, "tags are told, and are no other object");
+    }
+}

@@ -117,18 +117,10 @@ pub async fn carry_out(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Done> {
     let mut done: Vec<(usize, Done)> = Vec::with_capacity(tasks.len());
     for first in [true, false] {
         let phase = tasks.iter().enumerate().filter(|(_, task)| (task.object.kind == Kind::Certificate) == first);
-        let mut running = futures::stream::iter(phase)
-            .map(|(index, task)| {
-                let work = &work;
-                async move {
-                    let done = work.one(task).await;
-                    work.hands.progress.step();
-                    (index, done)
-                }
-                .boxed()
-            })
-            .buffer_unordered(hands.in_flight.max(1));
+        let phase: Vec<_> = phase.map(|(index, task)| work.one(task).map(move |done| (index, done)).boxed()).collect();
+        let mut running = futures::stream::iter(phase).buffer_unordered(hands.in_flight.max(1));
         while let Some(outcome) = running.next().await {
+            hands.progress.step();
             done.push(outcome);
         }
     }
@@ -139,16 +131,14 @@ pub async fn carry_out(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Done> {
 /// Looks what became of changes that somebody began. Changes nothing but, where a key came back, what no backup carries.
 pub async fn assess(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Assessed> {
     let work = Work::new(hands);
-    let assessed = futures::stream::iter(tasks).map(|task| {
-        let work = &work;
-        async move {
-            let assessed = work.assess(task).await;
-            work.hands.progress.step();
-            assessed
-        }
-        .boxed()
-    });
-    assessed.buffered(hands.in_flight.max(1)).collect().await
+    let looks: Vec<_> = tasks.iter().map(|task| work.assess(task).boxed()).collect();
+    let mut running = futures::stream::iter(looks).buffered(hands.in_flight.max(1));
+    let mut assessed = Vec::with_capacity(tasks.len());
+    while let Some(found) = running.next().await {
+        hands.progress.step();
+        assessed.push(found);
+    }
+    assessed
 }
 
 struct Work<'a> {

@@ -111,6 +111,10 @@ impl Captures for Sources<'_> {
 /// moved or somebody else was faster, `Refused` for what the log forbids: then nothing was changed. What a step meets later
 /// is its outcome. Where a result cannot be recorded, the error says what was changed.
 pub async fn apply(hands: &Hands<'_>, plan: &Plan) -> Result<Applied> {
+    apply_in_batches(hands, plan, BATCH).await
+}
+
+pub(super) async fn apply_in_batches(hands: &Hands<'_>, plan: &Plan, size: usize) -> Result<Applied> {
     let steps = check(hands, plan).await?;
     let intent = intent(hands, plan, &steps);
     let log = hands.appender(&plan.source);
@@ -134,7 +138,7 @@ pub async fn apply(hands: &Hands<'_>, plan: &Plan) -> Result<Applied> {
     let mut done: BTreeMap<&Object, AppliedStep> = BTreeMap::new();
     let mut intents = Vec::new();
     let mut ended: Option<String> = None;
-    for batch in steps.chunks(BATCH) {
+    for batch in steps.chunks(size) {
         if ended.is_none() && hands.stop.asked().is_some() {
             ended = Some("stopped before it was tried".to_owned());
         }
@@ -239,22 +243,13 @@ async fn check_named(reader: Option<&Reader<'_>>, source: &VaultUri, steps: &[St
 /// Demands that each slot is as the plan saw it. All that moved are told.
 async fn check_unmoved(hands: &Hands<'_>, steps: &[Step]) -> Result<()> {
     hands.progress.stage("looking at names", Some(steps.len() as u64));
-    let mut looks = futures::stream::iter(steps)
-        .map(|step| {
-            async move {
-                let slot = observe(hands.vault, &step.object).await;
-                hands.progress.step();
-                let slot = slot.context(format!("couldn't look at {}; nothing was changed", step.object))?;
-                Ok::<_, Error>((step, slot.seen()))
-            }
-            .boxed()
-        })
-        .buffered(hands.in_flight.max(1));
     let mut moved = Vec::new();
-    while let Some(looked) = looks.next().await {
-        let (step, seen) = looked?;
-        if seen != step.slot {
-            moved.push(format!("{} is not as it was (it was {}, it is {})", step.object, step.slot.state, seen.state));
+    for batch in steps.chunks(BATCH) {
+        let looks: Vec<_> = batch.iter().map(|step| look(hands, step).boxed()).collect();
+        let mut looks = futures::stream::iter(looks).buffered(hands.in_flight.max(1));
+        while let Some(looked) = looks.next().await {
+            hands.progress.step();
+            moved.extend(looked?);
         }
     }
     match moved.is_empty() {
@@ -262,6 +257,15 @@ async fn check_unmoved(hands: &Hands<'_>, steps: &[Step]) -> Result<()> {
         false => Err(Error::new(Kind::Conflict, format!("names moved since the plan was made: {}", moved.join("; ")))
             .hint("nothing was changed; make a new plan")),
     }
+}
+
+/// How a slot moved, if it did.
+async fn look(hands: &Hands<'_>, step: &Step) -> Result<Option<String>> {
+    let object = &step.object;
+    let slot = observe(hands.vault, object).await.context(format!("couldn't look at {object}; nothing was changed"))?;
+    let (was, is) = (&step.slot, slot.seen());
+    let moved = || format!("{object} is not as it was (it was {}, it is {})", was.state, is.state);
+    Ok((is != *was).then(moved))
 }
 
 fn intent(hands: &Hands<'_>, plan: &Plan, steps: &[Step]) -> RestoreIntent {

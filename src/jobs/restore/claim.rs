@@ -51,11 +51,6 @@ impl<'a> Register<'a> {
         Ok(Register { reader, vault, others, ledger: Ledger::default(), head: None, read, looked })
     }
 
-    /// What was read.
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
     /// From now on slots are looked at: what is committed later may have changed them.
     pub(super) fn looking(&mut self) {
         self.looked = self.read.clone();
