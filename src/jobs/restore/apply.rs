@@ -120,9 +120,9 @@ pub(super) async fn apply_in_batches(hands: &Hands<'_>, plan: &Plan, size: usize
     let log = hands.appender(&plan.source);
     let mut register = match &log {
         Some((reader, _)) if !steps.is_empty() => {
-            let mut register = Register::open(reader, &plan.source, spends(&intent)).await?;
+            // Before the slots are looked at.
+            let register = Register::open(reader, &plan.source, spends(&intent)).await?;
             register.judge(&intent).context("nothing was changed")?;
-            register.looking();
             Some(register)
         }
         _ => None,

@@ -21,7 +21,7 @@ pub(super) struct Register<'a> {
     head: Option<LogFile>,
     /// The newest entry that was read, of each log.
     read: BTreeMap<String, u64>,
-    /// The same, when the slots were looked at.
+    /// The same, when the register was opened. Slots are looked at after that, and what is committed later may change them.
     looked: BTreeMap<String, u64>,
 }
 
@@ -41,6 +41,7 @@ impl<'a> Register<'a> {
     pub(super) async fn open(reader: &'a Reader<'a>, vault: &'a VaultUri, all: bool) -> Result<Self> {
         let mut register = Register::new(reader, vault, all).await?;
         register.refresh().await?;
+        register.looked = register.read.clone();
         Ok(register)
     }
 
@@ -49,11 +50,6 @@ impl<'a> Register<'a> {
         others.retain(|other| other != vault);
         let (read, looked) = (BTreeMap::new(), BTreeMap::new());
         Ok(Register { reader, vault, others, ledger: Ledger::default(), head: None, read, looked })
-    }
-
-    /// From now on slots are looked at: what is committed later may have changed them.
-    pub(super) fn looking(&mut self) {
-        self.looked = self.read.clone();
     }
 
     /// Reads what was committed since.
