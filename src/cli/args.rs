@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Open a sealed capture from a file, without archive or network
     Open(Open),
-    /// Plan a restore, or carry a plan out
+    /// Plan a restore, carry it out, finish one that was cut off, show what was restored
     #[command(subcommand)]
     Restore(Restore),
     /// Run Azure on localhost (in builds with the feature `emulator`)

@@ -8,5 +8,6 @@ mod kill;
 mod pace;
 mod policy;
 mod restore;
+mod resume;
 mod story;
 mod worm;

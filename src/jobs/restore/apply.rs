@@ -202,7 +202,7 @@ fn applied(hands: &Hands<'_>, plan: &Plan, mut done: BTreeMap<&Object, AppliedSt
 }
 
 /// Checks what needs no vault, and returns the steps that change something: certificates first.
-async fn check<'p>(hands: &Hands<'_>, plan: &'p Plan) -> Result<Vec<Step>> {
+async fn check(hands: &Hands<'_>, plan: &Plan) -> Result<Vec<Step>> {
     let here = hands.reader.map(|reader| reader.archive().archive_id);
     if plan.archive_id.is_some() && plan.archive_id != here {
         return Err(Error::usage("the plan was made for another archive").hint("make a new plan"));

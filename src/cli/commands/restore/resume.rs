@@ -35,8 +35,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Resum
     let open = open_intents(&reader, &vaults, arguments.intent).await?;
     if mode != Mode::DryRun && !arguments.yes {
         for (_, record) in &open {
-            let much = record.intent.steps.len() > 1;
-            confirm(console, &restores::intent(record), &record.intent.target, much)?;
+            confirm(console, &restores::intent(record), &record.intent.target, false)?;
         }
     }
     let mut resumed = Vec::new();
