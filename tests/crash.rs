@@ -103,14 +103,16 @@ impl House {
 
     async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {
         let hands = restore::Hands {
-            store,
-            reader: &Reader::open(store, &self.verifiers).await?,
+            logbook: Some(restore::Logbook { store, signer: &self.signer }),
+            reader: Some(&Reader::open(store, &self.verifiers).await?),
             identities: &self.identities,
-            signer: Some(&self.signer),
             vault: &self.vault,
             ambient: &self.ambient,
             operator: "tester",
             progress: &Silent,
+            stop: &Stop::new(),
+            wait: Duration::from_secs(600),
+            in_flight: 4,
         };
         restore::apply(&hands, plan).await.map(|applied| applied.status)
     }

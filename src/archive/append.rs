@@ -16,7 +16,7 @@ use crate::store::{self, Condition, Created};
 use crate::tlog::Signer;
 
 /// Lost races that are rebased before giving up; each means that somebody else's entry went in between.
-const REBASES: u32 = 32;
+pub const REBASES: u32 = 32;
 
 /// An archive, opened for appending to one vault's log.
 pub struct Appender<'a> {
@@ -49,26 +49,44 @@ impl<'a> Appender<'a> {
     pub async fn commit(&self, mut event: impl FnMut(Option<&LogFile>, u64) -> Result<Event>) -> Result<u64> {
         for _ in 0..REBASES {
             let head = self.reader.head(self.vault).await?;
-            let sequence = head.as_ref().map_or(0, |head| head.entry().sequence) + 1;
-            let event = event(head.as_ref(), sequence)?;
-            let now = self.ambient.now();
-            let entry = match &head {
-                Some(head) => head.successor(now, event)?,
-                None => Entry::first(self.reader.archive().archive_id, self.vault, now, event),
-            };
-            let file = LogFile::build(entry, self.signer)?;
-            let path = paths::log(self.vault, sequence)?;
-            match self.store.create(&path, Bytes::from(file.bytes())).await {
-                Ok(_) => return Ok(sequence),
-                Err(error) if error.condition == Condition::Exists => {}
-                Err(error) => return Err(Error::from(error).context(format!("couldn't commit {path}"))),
+            let event = event(head.as_ref(), following(head.as_ref()))?;
+            if let Some(sequence) = self.try_commit(head.as_ref(), event).await? {
+                return Ok(sequence);
             }
         }
+        Err(self.overtaken())
+    }
+
+    /// Appends an entry only if the log's head is still `head`, by which the caller judged, and returns its sequence
+    /// number; `None` if another writer was faster.
+    pub async fn try_commit(&self, head: Option<&LogFile>, event: Event) -> Result<Option<u64>> {
+        let now = self.ambient.now();
+        let entry = match head {
+            Some(head) => head.successor(now, event)?,
+            None => Entry::first(self.reader.archive().archive_id, self.vault, now, event),
+        };
+        let sequence = entry.sequence;
+        let file = LogFile::build(entry, self.signer)?;
+        let path = paths::log(self.vault, sequence)?;
+        match self.store.create(&path, Bytes::from(file.bytes())).await {
+            Ok(_) => Ok(Some(sequence)),
+            Err(error) if error.condition == Condition::Exists => Ok(None),
+            Err(error) => Err(Error::from(error).context(format!("couldn't commit {path}"))),
+        }
+    }
+
+    /// The error of a caller that was overtaken [`REBASES`] times.
+    pub fn overtaken(&self) -> Error {
         let vault = self.vault.host();
         let message =
             format!("couldn't commit to the log of {vault}: other writers were faster {REBASES} times in a row");
-        Err(Error::new(Kind::Conflict, message).hint("run again; see that not every job starts at the same moment"))
+        Error::new(Kind::Conflict, message).hint("run again; see that not every job starts at the same moment")
     }
+}
+
+/// The number of the entry after `head`.
+fn following(head: Option<&LogFile>) -> u64 {
+    head.map_or(0, |head| head.entry().sequence) + 1
 }
 
 /// MD5 as Azure lists it: for comparing a listing with what was written, not a defence.
@@ -156,6 +174,23 @@ mod tests {
         assert_eq!(error.kind(), Kind::Conflict);
         assert_eq!(house.files("/log/").await.len(), 1 + REBASES as usize, "theirs, and none of ours");
         assert_eq!(house.verify().await.findings, []);
+    }
+
+    #[tokio::test]
+    async fn what_was_judged_by_an_old_head_is_not_committed() {
+        let house = house().await;
+        let reader = house.reader().await;
+        let appender = Appender::new(&house.store, &reader, &house.signer, house.vault.uri(), &house.ambient);
+        let old = reader.head(house.vault.uri()).await.unwrap();
+        assert_eq!(appender.try_commit(old.as_ref(), event(2).unwrap()).await.unwrap(), Some(2));
+        assert_eq!(commit(&house, &house.store, &house.signer).await.unwrap(), 3);
+        assert_eq!(appender.try_commit(old.as_ref(), event(2).unwrap()).await.unwrap(), None);
+        assert_eq!(
+            appender.try_commit(None, event(2).unwrap()).await.unwrap(),
+            None,
+            "a log that there is, is no new one"
+        );
+        assert_eq!(house.files("/log/").await.len(), 3);
     }
 
     #[tokio::test]

@@ -7,6 +7,6 @@
 mod append;
 mod read;
 
-pub use append::Appender;
 pub(crate) use append::md5;
+pub use append::{Appender, REBASES};
 pub use read::{Entries, Reader, latest_snapshot, oldest_of};

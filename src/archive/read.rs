@@ -116,8 +116,14 @@ impl<'a> Reader<'a> {
 
     /// Every entry of a vault's log whose signature holds, oldest first, and the numbers of those that do not hold.
     pub async fn entries(&self, vault: &VaultUri) -> Result<Entries> {
+        self.entries_after(vault, 0).await
+    }
+
+    /// The same, of the entries after number `after`: for whoever has read the others.
+    pub async fn entries_after(&self, vault: &VaultUri, after: u64) -> Result<Entries> {
+        let newer = self.sequences(vault).await?.split_off(&after.saturating_add(1));
         let files =
-            futures::stream::iter(self.sequences(vault).await?)
+            futures::stream::iter(newer)
                 .map(|(sequence, version)| async move {
                     (sequence, self.log_file(vault, sequence, version.as_deref()).await)
                 })

@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Open a sealed capture from a file, without archive or network
     Open(Open),
-    /// Plan a restore, or carry a plan out
+    /// Plan a restore, carry it out, finish one that was cut off, show what was restored
     #[command(subcommand)]
     Restore(Restore),
     /// Run Azure on localhost (in builds with the feature `emulator`)
@@ -271,6 +271,10 @@ pub(crate) enum Restore {
     Plan(Plan),
     /// Carry out a plan
     Apply(Apply),
+    /// Finish what somebody began and recorded no result of
+    Resume(Resume),
+    /// Show what was restored, by whom, and what became of it; asks no vault
+    Log(RestoreLog),
 }
 
 /// Arguments of `restore plan`.
@@ -311,6 +315,43 @@ pub(crate) struct Apply {
     /// Do not ask; needed where there is no terminal to ask on
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Wait so long for one object that is being deleted, purged or recovered [default: restore.wait of the settings]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// Arguments of `restore resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The vault that was archived, by its name in the settings or its host [default: every vault of the archive]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vault: Option<String>,
+    /// Only this intent, by its number in that vault's log
+    #[arg(long, value_name = "SEQUENCE")]
+    pub(crate) intent: Option<u64>,
+    /// Look, and say what would be done; nothing is changed or recorded
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Restore nothing more: look, and record what became of it
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) abandon: bool,
+    /// Do not ask; needed where there is no terminal to ask on
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Wait so long for one object that is being deleted, purged or recovered [default: restore.wait of the settings]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// Arguments of `restore log`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreLog {
+    /// Only restores from this vault's captures, by its name in the settings or its host; may be repeated
+    #[arg(long = "vault", value_name = "NAME")]
+    pub(crate) vaults: Vec<String>,
+    /// Only restores of this object, such as key/tde-protector
+    #[arg(long, value_name = "KIND/NAME")]
+    pub(crate) object: Option<String>,
 }
 
 /// Arguments of `open`.

@@ -11,6 +11,7 @@ mod logging;
 mod progress;
 mod prompt;
 mod render;
+mod restores;
 mod signals;
 mod summary;
 mod table;

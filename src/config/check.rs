@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::file::{LIMIT, OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault};
-use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Restore, Secret, Settings, Store, Vault, Worm,
+};
 use crate::located::read_text;
 use crate::model::VaultChoice;
 
@@ -35,6 +37,7 @@ pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
         discover: discover(raw.discover, env)?,
         capture: capture(raw.capture),
         geography: raw.geography.0,
+        restore: raw.restore.wait.map_or_else(Restore::default, |wait| Restore { wait: wait.0 }),
     })
 }
 

@@ -75,7 +75,7 @@ type Set = Result<(), String>;
 
 impl Setter<'_> {
     fn set(&self, raw: &mut Raw, segments: &[&str]) -> Set {
-        let Raw { network, archive, vault, discover, capture, geography } = raw;
+        let Raw { network, archive, vault, discover, capture, geography, restore } = raw;
         match segments {
             ["NETWORK", "PROXY"] => self.text(&mut network.proxy),
             ["NETWORK", "CA_FILE"] => self.path(&mut network.ca_file),
@@ -135,6 +135,7 @@ impl Setter<'_> {
             }
             ["CAPTURE", "LIMITS"] => self.text(&mut capture.limits),
             ["GEOGRAPHY", region] => geography.insert(region, self.value).map(drop),
+            ["RESTORE", "WAIT"] => self.text(&mut restore.wait),
             _ => unknown(),
         }
     }

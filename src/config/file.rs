@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::address::{ContainerUrl, Endpoint, ProxyUrl};
 use super::{CloudName, Limits, Worm};
-use crate::model::{Geography, Glob, SubscriptionId, Tag, VaultUri, region_name};
+use crate::model::{Geography, Glob, SubscriptionId, Tag, VaultUri, duration, region_name};
 use crate::policy::Choice;
 
 /// Settings fit on a page; anything larger is something else.
 pub(super) const LIMIT: u64 = 1 << 20;
+
+/// Azure takes minutes: who waits for a day waits for something else.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// The fields of a credential as written; which of them belong together is `check`'s to say.
 pub(super) type RawCredential = BTreeMap<String, String>;
@@ -26,6 +30,7 @@ pub(super) struct Raw {
     pub(super) discover: Vec<RawDiscover>,
     pub(super) capture: RawCapture,
     pub(super) geography: RawGeography,
+    pub(super) restore: RawRestore,
 }
 
 /// Geographies as a table of regions and names.
@@ -139,6 +144,12 @@ pub(super) struct RawCapture {
     pub(super) limits: Option<Limits>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRestore {
+    pub(super) wait: Option<Wait>,
+}
+
 /// A path, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
@@ -193,6 +204,10 @@ checked!(Share(f64), f64, "f64", |share| match share > 0.0 && share <= 1.0 {
     true => Ok(share),
     false => Err(format!("{share} is not above 0 and at most 1")),
 });
+checked!(Wait(Duration), String, "String", |text| match duration::parse(&text)? {
+    wait if wait <= LONGEST_WAIT => Ok(wait),
+    _ => Err(format!("{text:?} is longer than a day")),
+});
 checked!(VaultName(String), String, "String", |text| {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     match (1..=64).contains(&text.len()) && text.bytes().all(plain) {
@@ -213,7 +228,7 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, discover, capture, geography: _ } = self;
+        let Raw { network, archive, vault, discover, capture, geography: _, restore: _ } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()

@@ -13,6 +13,7 @@ mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub capture: Capture,
     /// Geographies of regions, by plain name, that go before what Azure and the built-in table say.
     pub geography: BTreeMap<String, Geography>,
+    /// How objects are brought back.
+    pub restore: Restore,
 }
 
 /// How to reach Azure.
@@ -274,6 +277,20 @@ impl Default for Capture {
             limits: Limits::Documented,
             vaults_in_flight: 4,
         }
+    }
+}
+
+/// How objects are brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// How long one object that is being deleted, purged or recovered is waited for.
+    pub wait: Duration,
+}
+
+impl Default for Restore {
+    fn default() -> Self {
+        // Recorded on Azure: up to 204 s (`azure.md` §1.6).
+        Restore { wait: Duration::from_secs(600) }
     }
 }
 

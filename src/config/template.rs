@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::{
-    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Worm,
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Restore, Secret, Settings, Store, Vault,
+    Worm,
 };
-use crate::model::Geography;
+use crate::model::{Geography, duration};
 use crate::policy::Choice;
 
 /// Settings as a file. Paths are written as they are: relative ones will be relative to the file.
@@ -38,6 +39,10 @@ pub fn template(settings: &Settings) -> String {
     }
     capture(&mut text, &settings.capture);
     geography(&mut text, &settings.geography);
+    // Nobody needs to be told of it who is content with it.
+    if settings.restore != Restore::default() {
+        line(&mut text, &format!("\n[restore]\nwait = {}", quoted(duration::render(settings.restore.wait))));
+    }
     text
 }
 
@@ -304,6 +309,7 @@ mod tests {
             discover: Vec::new(),
             capture: Capture::default(),
             geography: BTreeMap::new(),
+            restore: Restore::default(),
         }
     }
 
@@ -386,6 +392,7 @@ mod tests {
                 limits: Limits::None,
             },
             geography: BTreeMap::from([("atlantis".to_owned(), Geography("The \"Ocean\"".into()))]),
+            restore: Restore { wait: std::time::Duration::from_secs(1200) },
         };
         assert_eq!(read_back(&settings), settings);
 

@@ -186,7 +186,7 @@ pub enum Became {
     Done,
     /// The vault was changed, and what is live is not what was captured.
     Different,
-    /// The vault was not changed.
+    /// Nothing came back: the vault was not changed, or no further than by a purge, which the detail tells.
     Failed,
     /// Whether the vault was changed could not be found out.
     Unclear,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 
 use super::protection::Demand;
-use super::restore::{Eyes, Hands, apply, make_plan};
+use super::restore::{Eyes, Hands, Logbook, apply, make_plan};
 use super::snapshot::{AHEAD, Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::ambient::{Ambient, ManualClock, SeededRandom};
 use crate::archive::{Appender, Reader, latest_snapshot};
@@ -178,18 +178,28 @@ impl House {
     }
 
     pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {
-        let reader = self.reader().await;
-        let hands = Hands {
-            store: &self.store,
-            reader: &reader,
+        self.apply_through(&self.store, plan).await
+    }
+
+    pub(crate) async fn apply_through(&self, store: &dyn store::Append, plan: &Plan) -> Result<Applied> {
+        let reader = Reader::open(store, &self.verifiers).await?;
+        apply(&self.hands(store, &reader), plan).await
+    }
+
+    /// What `tester` carries out a plan with.
+    pub(crate) fn hands<'a>(&'a self, store: &'a dyn store::Append, reader: &'a Reader<'a>) -> Hands<'a> {
+        Hands {
+            logbook: Some(Logbook { store, signer: &self.signer }),
+            reader: Some(reader),
             identities: &self.identities,
-            signer: Some(&self.signer),
             vault: &self.vault,
             ambient: &self.ambient,
             operator: "tester",
             progress: &Silent,
-        };
-        apply(&hands, plan).await
+            stop: &self.stop,
+            wait: Duration::from_secs(600),
+            in_flight: 1,
+        }
     }
 
     /// Deletes and purges, as an attacker would: the names are free at once.

@@ -1,468 +1,481 @@
-//! Carrying out a plan: look again, write the intent, act, compare, write the result. Each change is one request whose
-//! outcome is decided by looking at the slot, for an answer may be lost, and a 409 does not say what it means.
+//! Carrying out: restore, recover, purge and restore, object by object. Each change is one request whose outcome is decided
+//! by looking at the slot, for an answer may be lost, and a 409 does not say what it means. Knows no archive: captures come
+//! from whoever asks, and what became of each step goes back there.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use serde::Serialize;
-use uuid::Uuid;
-use zeroize::Zeroizing;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt};
 
+use super::aftermath::{Aftermath, action_of, aftermath, same};
 use super::equivalence::{Difference, compare, grave};
+use super::limbo::{Patience, Waited, lost};
 use super::live::{Live, read, reapply_rotation_policy};
-use super::plan::{Action, Origin, Plan, Step};
-use super::slot::{Slot, observe};
+use super::slot::{Seen, Slot, observe};
+use super::source::Source;
 use crate::ambient::Ambient;
-use crate::archive::Appender;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::format::capture::Capture;
-use crate::format::entry::{Became, Change, Event, IntentStep, Outcome, RestoreIntent, RestoreResult};
-use crate::model::Object;
-use crate::progress::Progress;
-use crate::vault::{self, Condition};
+use crate::format::entry::{Became, Change};
+use crate::model::{Kind, Object, unix_time};
+use crate::progress::{Progress, Stop};
+use crate::vault::{self, Condition, Item};
 
-/// How long an object may take to come out of transition before we stop looking. Recorded on Azure: up to 204 s.
-const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+/// How often a change is asked for whose answers are lost. Asking again is safe: a name is taken once.
+const TRIES: u32 = 4;
 
-/// Characters of a step's outcome in the log, whose files are bounded.
-const OUTCOME_MAX: usize = 200;
+/// After so long a request whose answer was lost has had its effect, if it ever will.
+const SETTLED: Duration = Duration::from_secs(30);
 
-/// What carrying out a plan works with.
+/// How long a recovered object may show nowhere. Recorded on Azure: up to 61 s (`azure.md` §1.6).
+const NOWHERE_SECONDS: i64 = 120;
+
+const COME_FREE: &str = "come free";
+const COME_LIVE: &str = "come live";
+const ANSWER: &str = "be answered for";
+
+/// Where captures come from, each when its turn comes: at no time more of them are open than steps are in flight.
+#[async_trait]
+pub trait Captures: Send + Sync {
+    /// The opened capture of one of the objects that are carried out.
+    async fn open(&self, object: &Object) -> Result<Capture>;
+}
+
+/// What carrying out works with.
 pub struct Hands<'a> {
     /// The target vault.
     pub vault: &'a dyn vault::Write,
-    /// The log of the vault that the captures came from; `None` where the operator goes on without it.
-    pub appender: Option<&'a Appender<'a>>,
+    /// The captures.
+    pub captures: &'a dyn Captures,
     /// Time.
     pub ambient: &'a Ambient,
-    /// Who is doing this, as told.
-    pub operator: &'a str,
-    /// Hears what is being waited for.
+    /// Hears how far it is, and what is being waited for.
     pub progress: &'a dyn Progress,
+    /// Who may ask to stop.
+    pub stop: &'a Stop,
+    /// How long one object may be waited for.
+    pub wait: Duration,
+    /// Objects that are worked on at the same time, at least 1.
+    pub in_flight: usize,
 }
 
-/// What became of a plan. Its JSON form is a contract (`docs/JSON.md`).
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Applied {
-    /// The plan's id.
-    pub plan: Uuid,
-    /// The vault that was changed.
-    pub target: String,
-    /// `done`, `partial` or `nothing`.
-    pub status: String,
-    /// One per step of the plan.
-    pub steps: Vec<AppliedStep>,
+/// One change to one object.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The object.
+    pub object: Object,
+    /// What to do.
+    pub change: Change,
+    /// What may be purged for it.
+    pub purge: Purge,
 }
 
-/// What became of a step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AppliedStep {
-    /// `KIND/NAME`.
-    pub object: String,
-    /// What was planned.
-    pub action: Action,
+/// Which soft-deleted object may be purged: nobody wants to lose another one than was looked at.
+#[derive(Clone, Debug)]
+pub enum Purge {
+    /// The one that a plan saw.
+    Seen(Seen),
+    /// One that had been deleted already when the intent was written.
+    DeletedBefore(DateTime<Utc>),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The object.
+    pub object: Object,
     /// What became of it.
     pub result: Became,
     /// One sentence.
     pub detail: String,
-    /// How the restored object differs from its capture; empty when it does not.
+    /// How what is live differs from the capture.
     pub differences: Vec<Difference>,
 }
 
-/// Carries out `plan`. `captures` holds the opened capture of every step that restores, and of those that recover as
-/// far as they open.
-///
-/// Refuses with `Conflict`, before anything is changed, if a slot is not as the plan saw it.
-pub async fn apply(hands: &Hands<'_>, plan: &Plan, captures: &BTreeMap<Object, Capture>) -> Result<Applied> {
-    check_unmoved(hands, plan).await?;
-    let changes: Vec<&Step> = plan.changes().collect();
-    let mut steps = Vec::new();
-    if !changes.is_empty() {
-        let intent = RestoreIntent {
-            plan: plan.plan,
-            target: plan.target.clone(),
-            steps: changes.iter().filter_map(|step| intent_step(step)).collect(),
-            operator: hands.operator.to_owned(),
-            single_restore_override: plan.allowed.single_restore_override.clone(),
-        };
-        let committed = match hands.appender {
-            Some(appender) => Some(
-                appender
-                    .commit(|_, _| Ok(Event::RestoreIntent(intent.clone())))
-                    .await
-                    .context("couldn't record the intent; nothing was changed")?,
-            ),
-            None => None,
-        };
-        hands.progress.stage("restoring", Some(changes.len() as u64));
-        for step in &changes {
-            steps.push(carry_out(hands, step, captures).await);
+impl Done {
+    /// Without differences.
+    pub fn new(object: &Object, result: Became, detail: impl Into<String>) -> Self {
+        Done { object: object.clone(), result, detail: detail.into(), differences: Vec::new() }
+    }
+}
+
+/// What looking alone tells of a change that somebody began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assessed {
+    /// It is over.
+    Settled(Done),
+    /// It is still to be done.
+    ToDo,
+    /// It cannot be told now.
+    Later(String),
+}
+
+/// Carries out changes: certificates first, for a certificate brings its key and secret. One outcome for each, in order.
+/// After a request to stop nothing new is begun.
+pub async fn carry_out(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Done> {
+    let work = Work::new(hands);
+    let mut done: Vec<(usize, Done)> = Vec::with_capacity(tasks.len());
+    for first in [true, false] {
+        let phase = tasks.iter().enumerate().filter(|(_, task)| (task.object.kind == Kind::Certificate) == first);
+        let phase: Vec<_> = phase.map(|(index, task)| work.one(task).map(move |done| (index, done)).boxed()).collect();
+        let mut running = futures::stream::iter(phase).buffer_unordered(hands.in_flight.max(1));
+        while let Some(outcome) = running.next().await {
             hands.progress.step();
-        }
-        if let (Some(appender), Some(intent)) = (hands.appender, committed) {
-            let outcomes = steps.iter().zip(&changes).map(|(done, step)| outcome(done, &step.object)).collect();
-            let result = RestoreResult { intent, outcomes };
-            appender.commit(|_, _| Ok(Event::RestoreResult(result.clone()))).await.context(
-                "the vault was changed, but the result couldn't be recorded; `restore plan` again shows the state",
-            )?;
+            done.push(outcome);
         }
     }
-    let skipped = plan.steps.iter().filter(|step| !step.action.changes());
-    steps.extend(skipped.map(|step| settled(step, Became::Skipped, step.reason.clone())));
-    let open = |step: &AppliedStep| {
-        !matches!(step.result, Became::Done | Became::Skipped) || matches!(step.action, Action::Refused | Action::Wait)
-    };
-    let status = if steps.iter().any(open) {
-        "partial"
-    } else if changes.is_empty() {
-        "nothing"
-    } else {
-        "done"
-    };
-    Ok(Applied { plan: plan.plan, target: plan.target.to_string(), status: status.into(), steps })
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, done)| done).collect()
 }
 
-fn intent_step(step: &Step) -> Option<IntentStep> {
-    let action = match step.action {
-        Action::Restore => Change::Restore,
-        Action::Recover => Change::Recover,
-        Action::PurgeAndRestore => Change::PurgeAndRestore,
-        Action::Nothing | Action::Wait | Action::Refused => return None,
-    };
-    let (snapshot, capture) = match &step.from {
-        Origin::Archive { snapshot, capture } => (Some(*snapshot), action.creates().then(|| capture.path.clone())),
-        Origin::File { .. } => (None, None),
-    };
-    Some(IntentStep { object: step.object.clone(), action, snapshot, capture, hsm: step.hsm })
-}
-
-fn outcome(done: &AppliedStep, object: &Object) -> Outcome {
-    let detail = match done.differences.is_empty() {
-        true => done.detail.clone(),
-        false => {
-            let differences: Vec<String> = done.differences.iter().map(ToString::to_string).collect();
-            format!("{}: {}", done.detail, differences.join("; "))
-        }
-    };
-    // The log keeps that something differed and how it began; the command prints all of it.
-    let detail = detail.chars().take(OUTCOME_MAX).collect();
-    Outcome { object: object.clone(), result: done.result, detail }
-}
-
-async fn check_unmoved(hands: &Hands<'_>, plan: &Plan) -> Result<()> {
-    for step in &plan.steps {
-        let slot = observe(hands.vault, &step.object).await.context(format!("couldn't look at {}", step.object))?;
-        if slot.seen() != step.slot {
-            let message = format!(
-                "{} is not as it was when the plan was made (it was {}, it is {})",
-                step.object,
-                step.slot.state,
-                slot.seen().state
-            );
-            return Err(Error::new(Kind::Conflict, message).hint("nothing was changed; make a new plan"));
-        }
+/// Looks what became of changes that somebody began. Changes nothing but, where a key came back, what no backup carries.
+pub async fn assess(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Assessed> {
+    let work = Work::new(hands);
+    let looks: Vec<_> = tasks.iter().map(|task| work.assess(task).boxed()).collect();
+    let mut running = futures::stream::iter(looks).buffered(hands.in_flight.max(1));
+    let mut assessed = Vec::with_capacity(tasks.len());
+    while let Some(found) = running.next().await {
+        hands.progress.step();
+        assessed.push(found);
     }
-    Ok(())
+    assessed
 }
 
-async fn carry_out(hands: &Hands<'_>, step: &Step, captures: &BTreeMap<Object, Capture>) -> AppliedStep {
-    let done = match (step.action, captures.get(&step.object)) {
-        (Action::Restore, Some(capture)) => restore(hands, step, capture).await,
-        (Action::Recover, capture) => recover(hands, step, capture).await,
-        (_, _) => Err(Error::internal(format!("{} has no opened capture", step.object))),
-    };
-    done.unwrap_or_else(|error| {
-        let detail = match error.hint_text() {
-            Some(hint) => format!("{error}; {hint}"),
-            None => error.to_string(),
+struct Work<'a> {
+    hands: &'a Hands<'a>,
+    patience: Patience<'a>,
+}
+
+/// What may be done about a name that is to be purged.
+enum Holder {
+    Purge,
+    Gone,
+    Other(&'static str),
+}
+
+impl<'a> Work<'a> {
+    fn new(hands: &'a Hands<'a>) -> Self {
+        Work { hands, patience: Patience::new(hands.ambient, hands.progress, hands.stop, hands.wait) }
+    }
+
+    async fn one(&self, task: &Task) -> Done {
+        let object = &task.object;
+        if self.hands.stop.asked().is_some() {
+            return Done::new(object, Became::Skipped, "stopped before it was tried");
+        }
+        // Before anything is purged: what does not open cannot take its place.
+        let capture = match (self.hands.captures.open(object).await, task.change) {
+            (Ok(capture), _) => Some(capture),
+            // What is recovered needs no capture, except to be compared with.
+            (Err(_), Change::Recover) => None,
+            (Err(error), _) => return failed(object, &error),
         };
-        settled(step, Became::Failed, detail)
-    })
-}
+        match (task.change, &capture) {
+            (Change::Recover, capture) => self.recover(task, capture.as_ref()).await,
+            (Change::Restore, Some(capture)) => self.create(task, capture, "").await,
+            (Change::PurgeAndRestore, Some(capture)) => match self.purge(task).await {
+                Ok(()) => self.create(task, capture, "purged, and ").await,
+                Err(done) => done,
+            },
+            (_, None) => failed(object, &Error::internal(format!("{object} has no capture"))),
+        }
+    }
 
-fn settled(step: &Step, result: Became, detail: String) -> AppliedStep {
-    AppliedStep { object: step.object.to_string(), action: step.action, result, detail, differences: Vec::new() }
-}
+    /// Restores until the name is free for it.
+    async fn create(&self, task: &Task, capture: &Capture, before: &str) -> Done {
+        let object = &task.object;
+        let captured = Source::of(capture).versions;
+        let mut limbo = self.patience.with(object);
+        let mut unheard = 0;
+        loop {
+            let error = match self.hands.vault.restore(object.kind, &capture.blob).await {
+                Ok(_) => return self.came_back(task, Some(capture), &format!("{before}restored")).await,
+                Err(error) => error,
+            };
+            unheard += u32::from(lost(error.condition));
+            let taken =
+                matches!(error.condition, Condition::Conflict | Condition::InTransition | Condition::SoftDeleted);
+            if !taken && !lost(error.condition) {
+                return self.give_up(task, capture, before, Error::from(error), unheard).await;
+            }
+            // A 409 says only that the name is taken, and a lost answer nothing at all: the slot says more.
+            let (waits_for, why) = match self.holder(object).await {
+                Ok((_, Slot::Live { versions, .. })) if same(&captured, &versions) => {
+                    return self.came_back(task, Some(capture), &format!("{before}restored")).await;
+                }
+                Ok((held, Slot::Live { .. })) => {
+                    let why = format!("a live object, {held}, took the name meanwhile");
+                    return self.stood_aside(task, capture, before, &why, unheard).await;
+                }
+                Ok((held, Slot::Deleted(_))) if task.change == Change::Restore => {
+                    let why = format!("a soft-deleted object, {held}, holds the name");
+                    return self.stood_aside(task, capture, before, &why, unheard).await;
+                }
+                Ok((_, Slot::Free)) if !taken => (ANSWER, "its answers are lost"),
+                Ok(_) => (COME_FREE, "an earlier delete or purge is still on its way"),
+                Err(error) if lost(error.condition) => (ANSWER, "and the name could not be looked at"),
+                Err(look) => return self.give_up(task, capture, before, Error::from(look), unheard).await,
+            };
+            if !taken && unheard >= TRIES {
+                return self.give_up(task, capture, before, Error::from(error), unheard).await;
+            }
+            let ended = match limbo.wait(waits_for).await {
+                Waited::Again => continue,
+                Waited::Over => format!("the name did not come free in {}", self.patience.bound()),
+                Waited::Stopped => "stopped".to_owned(),
+            };
+            return self.stood_aside(task, capture, before, &format!("{ended}: {why}"), unheard).await;
+        }
+    }
 
-async fn restore(hands: &Hands<'_>, step: &Step, capture: &Capture) -> Result<AppliedStep> {
-    let object = &step.object;
-    let blob: &Zeroizing<Vec<u8>> = &capture.blob;
-    match hands.vault.restore(object.kind, blob).await {
-        Ok(_) => {}
-        // The answer may be lost though the effect landed: only the slot tells.
-        Err(error)
-            if matches!(error.condition, Condition::Unavailable | Condition::Throttled | Condition::Malformed) =>
-        {
-            match observe(hands.vault, object).await {
-                Ok(Slot::Live { .. } | Slot::InTransition) => {}
-                _ => return Err(Error::from(error).context(format!("couldn't restore {object}"))),
+    /// Ends a restore that something stands in the way of.
+    async fn stood_aside(&self, task: &Task, capture: &Capture, before: &str, why: &str, unheard: u32) -> Done {
+        let error = Error::new(crate::error::Kind::Conflict, why).hint("make a new plan");
+        self.give_up(task, capture, before, error, unheard).await
+    }
+
+    /// Ends a restore that Azure did not accept. Where an answer was lost, one of the requests may have landed.
+    async fn give_up(&self, task: &Task, capture: &Capture, before: &str, error: Error, unheard: u32) -> Done {
+        let object = &task.object;
+        let done = failed(object, &error.context(format!("{before}couldn't restore {object}")));
+        if unheard == 0 {
+            return done;
+        }
+        let settled = tokio::select! {
+            biased;
+            _ = self.hands.stop.wait() => false,
+            () = self.hands.ambient.sleep(SETTLED) => true,
+        };
+        let captured = Source::of(capture).versions;
+        let told = observe(self.hands.vault, object).await.map(|slot| aftermath(task.change, Some(&captured), &slot));
+        match told {
+            Ok(Aftermath::Landed) => self.came_back(task, Some(capture), &format!("{before}restored")).await,
+            Ok(Aftermath::Other(Became::Unclear, _)) => done,
+            Ok(Aftermath::Other(became, what)) => Done { result: became, detail: what.to_owned(), ..done },
+            Ok(Aftermath::Open) if settled => done,
+            Ok(Aftermath::Open | Aftermath::Moving) | Err(_) => {
+                let detail = format!("{}; whether it took effect is not known", done.detail);
+                Done { result: Became::Unclear, detail, ..done }
             }
         }
-        Err(error) if error.condition == Condition::Conflict => {
-            return Err(explain_conflict(hands, object, error).await);
-        }
-        Err(error) => return Err(Error::from(error).context(format!("couldn't restore {object}"))),
     }
-    let live = wait_live(hands, object).await?;
-    let differences = compare(capture, &live, step.action);
-    // No blob is known to carry it: what differs is written once more.
-    let differences = reapply_rotation_policy(hands.vault, capture, differences).await;
-    Ok(compared(step, "restored", &live, differences))
-}
 
-/// A step that was done, with how its object differs from the capture.
-fn compared(step: &Step, did: &str, live: &Live, differences: Vec<Difference>) -> AppliedStep {
-    let count = live.versions().len();
-    let (result, note) = match (grave(&differences), differences.is_empty()) {
-        (true, _) => (Became::Different, ", and it is not what was captured"),
-        (false, false) => (Became::Done, ", with differences"),
-        (false, true) => (Became::Done, ""),
-    };
-    let plural = if count == 1 { "version" } else { "versions" };
-    AppliedStep { differences, ..settled(step, result, format!("{did} with {count} {plural}{note}")) }
-}
-
-/// A 409 says only that the name is taken; the slot says by what.
-async fn explain_conflict(hands: &Hands<'_>, object: &Object, error: vault::Error) -> Error {
-    let why = match observe(hands.vault, object).await {
-        Ok(Slot::Live { .. }) => "a live object took the name meanwhile",
-        Ok(Slot::Deleted(_)) => "a soft-deleted object holds the name",
-        Ok(Slot::Free | Slot::InTransition) => {
-            "nothing shows under the name: an earlier delete or purge is still on its way; wait some minutes"
+    /// Purges what holds the name, if it is what may be purged.
+    async fn purge(&self, task: &Task) -> Result<(), Done> {
+        let object = &task.object;
+        let fail = |error: Error| failed(object, &error.context(format!("couldn't purge {object}")));
+        let other = |why: &str| fail(Error::new(crate::error::Kind::Conflict, why).hint("make a new plan"));
+        let mut limbo = self.patience.with(object);
+        let mut asked = false;
+        loop {
+            // Looked at each time anew: what a lost request left behind may be something else by now.
+            let looked = self.may_purge(task).await;
+            let error = match looked {
+                Ok(Holder::Gone) => return Ok(()),
+                Ok(Holder::Other(why)) => return Err(other(why)),
+                Ok(Holder::Purge) => match self.hands.vault.purge(object).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if error.condition == Condition::NotFound => return Ok(()),
+                    Err(error) => {
+                        asked = true;
+                        error
+                    }
+                },
+                Err(error) => error,
+            };
+            let passing = matches!(error.condition, Condition::InTransition | Condition::Conflict | Condition::Live);
+            if !passing && !lost(error.condition) {
+                return Err(fail(Error::from(error)));
+            }
+            match limbo.wait("be purged").await {
+                Waited::Again => {}
+                Waited::Over => return Err(fail(Error::from(error))),
+                Waited::Stopped if asked => return Err(other("stopped, and whether it was purged is not known")),
+                Waited::Stopped => return Err(Done::new(object, Became::Skipped, "stopped before it was tried")),
+            }
         }
-        Err(_) => "and the name could not be looked at",
-    };
-    Error::from(error).context(format!("couldn't restore {object}: {why}")).hint("make a new plan")
-}
-
-async fn recover(hands: &Hands<'_>, step: &Step, capture: Option<&Capture>) -> Result<AppliedStep> {
-    let object = &step.object;
-    match hands.vault.recover(object).await {
-        Ok(()) => {}
-        // Live already: somebody, or a lost answer of ours, was faster. In transition or unclear: the slot will tell.
-        Err(error) if matches!(error.condition, Condition::Live | Condition::InTransition | Condition::Unavailable) => {
-        }
-        Err(error) => return Err(Error::from(error).context(format!("couldn't recover {object}"))),
     }
-    let live = wait_live(hands, object).await?;
-    // Only now can be seen whether it is the object that was captured, or another one that had the name later.
-    let differences = match capture {
-        Some(capture) => compare(capture, &live, step.action),
-        None => vec![Difference::not_compared("its capture does not open")],
-    };
-    Ok(compared(step, "recovered", &live, differences))
-}
 
-/// Waits until an object is live: restores and recovers complete some time after their answer.
-async fn wait_live(hands: &Hands<'_>, object: &Object) -> Result<Live> {
-    let deadline = hands.ambient.now() + PATIENCE;
-    let mut pause = Duration::from_millis(250);
-    loop {
-        match read(hands.vault, object).await {
-            Ok(Some(live)) => return Ok(live),
-            Ok(None) => {}
-            // On the way still, or a service that stumbles: there is time.
-            Err(error)
-                if matches!(
-                    error.condition,
-                    Condition::Conflict
-                        | Condition::InTransition
-                        | Condition::NotFound
-                        | Condition::Throttled
-                        | Condition::Unavailable
-                ) => {}
-            Err(error) => return Err(Error::from(error).context(format!("couldn't look at {object}"))),
+    async fn may_purge(&self, task: &Task) -> Result<Holder, vault::Error> {
+        let slot = observe(self.hands.vault, &task.object).await?;
+        if matches!(slot, Slot::Free | Slot::InTransition) {
+            return Ok(Holder::Gone);
         }
-        if hands.ambient.now() >= deadline {
-            let message =
-                format!("{object} is not live {} minutes after Azure accepted the request", PATIENCE.num_minutes());
-            return Err(
-                Error::new(Kind::Unavailable, message).hint("make a new plan later: it shows the state of the name")
+        let Slot::Deleted(_) = &slot else { return Ok(Holder::Other("a live object has the name")) };
+        match &task.purge {
+            Purge::Seen(seen) if slot.seen() == *seen => Ok(Holder::Purge),
+            Purge::Seen(_) => Ok(Holder::Other("what holds the name is not what it was when the plan was made")),
+            Purge::DeletedBefore(time) => {
+                let answer = self.hands.vault.get(Item::Deleted(task.object.clone())).await?;
+                let bundle: serde_json::Value = serde_json::from_str(answer.body.get()).unwrap_or_default();
+                match bundle.get("deletedDate").and_then(unix_time) {
+                    Some(deleted) if deleted <= *time => Ok(Holder::Purge),
+                    _ => Ok(Holder::Other("what holds the name was deleted after the restore had begun")),
+                }
+            }
+        }
+    }
+
+    async fn recover(&self, task: &Task, capture: Option<&Capture>) -> Done {
+        let object = &task.object;
+        let mut limbo = self.patience.with(object);
+        let mut nowhere_since = None;
+        let mut unheard = 0;
+        loop {
+            let error = match self.hands.vault.recover(object).await {
+                Ok(()) => return self.came_back(task, capture, "recovered").await,
+                // Somebody, or a request of ours whose answer was lost, was faster.
+                Err(error) if error.condition == Condition::Live => {
+                    return self.came_back(task, capture, "recovered").await;
+                }
+                Err(error) => error,
+            };
+            unheard += u32::from(lost(error.condition));
+            let passing =
+                matches!(error.condition, Condition::InTransition | Condition::Conflict | Condition::NotFound);
+            let slot = match passing || lost(error.condition) {
+                true => observe(self.hands.vault, object).await,
+                false => Err(error.clone()),
+            };
+            let gone = match slot {
+                Ok(Slot::Live { .. }) => return self.came_back(task, capture, "recovered").await,
+                Ok(Slot::Free) => {
+                    let since = *nowhere_since.get_or_insert(self.hands.ambient.now());
+                    (self.hands.ambient.now() - since).num_seconds() >= NOWHERE_SECONDS
+                }
+                Ok(_) => {
+                    nowhere_since = None;
+                    unheard > TRIES
+                }
+                Err(look) if lost(look.condition) => unheard > TRIES,
+                Err(_) => true,
+            };
+            let waited = if gone { Waited::Over } else { limbo.wait(COME_LIVE).await };
+            if waited == Waited::Again {
+                continue;
+            }
+            let error = Error::from(error).context(format!("couldn't recover {object}")).hint("make a new plan");
+            let done = failed(object, &error);
+            let certain = unheard == 0 || nowhere_since.is_some() && gone;
+            return match certain {
+                true => done,
+                false => Done { result: Became::Unclear, ..done },
+            };
+        }
+    }
+
+    /// What holds a name: of a certificate's three, the first that is not free. With it goes what it is.
+    async fn holder(&self, object: &Object) -> Result<(Object, Slot), vault::Error> {
+        let slot = observe(self.hands.vault, object).await?;
+        if slot == Slot::Free && object.kind == Kind::Certificate {
+            for kind in [Kind::Key, Kind::Secret] {
+                let part = Object::new(kind, object.name.clone());
+                let slot = observe(self.hands.vault, &part).await?;
+                if slot != Slot::Free {
+                    return Ok((part, slot));
+                }
+            }
+        }
+        Ok((object.clone(), slot))
+    }
+
+    /// Ends a change that Azure accepted: waits until the object is live, and compares it.
+    async fn came_back(&self, task: &Task, capture: Option<&Capture>, did: &str) -> Done {
+        let object = &task.object;
+        let mut limbo = self.patience.with(object);
+        loop {
+            let why = match read(self.hands.vault, object).await {
+                Ok(Some(live)) => return self.compared(task, capture, did, &live).await,
+                Ok(None) => "it is not live yet".to_owned(),
+                Err(error) => {
+                    let passing =
+                        matches!(error.condition, Condition::Conflict | Condition::InTransition | Condition::NotFound);
+                    let why = error.to_string();
+                    if !passing && !lost(error.condition) {
+                        return Done::new(object, Became::Unclear, format!("{did}, and couldn't be looked at: {why}"));
+                    }
+                    why
+                }
+            };
+            let ended = match limbo.wait(COME_LIVE).await {
+                Waited::Again => continue,
+                Waited::Over => format!("it is not live {} after Azure accepted the request", self.patience.bound()),
+                Waited::Stopped => format!("stopped before it was compared: {why}"),
+            };
+            return Done::new(
+                object,
+                Became::Unclear,
+                format!("{did}, but {ended}; a new plan shows the name's state"),
             );
         }
-        hands.progress.note(&format!("waiting for {object} to come live"));
-        hands.ambient.sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+
+    /// A change that was done, with how its object differs from the capture.
+    async fn compared(&self, task: &Task, capture: Option<&Capture>, did: &str, live: &Live) -> Done {
+        let found = match capture {
+            Some(capture) => {
+                let found = compare(capture, live, action_of(task.change));
+                match task.change.creates() {
+                    true => reapply_rotation_policy(self.hands.vault, capture, found).await,
+                    false => found,
+                }
+            }
+            None => vec![Difference::not_compared("its capture does not open")],
+        };
+        let (result, note) = match (grave(&found), found.is_empty()) {
+            (true, _) => (Became::Different, ", and it is not what was captured"),
+            (false, false) => (Became::Done, ", with differences"),
+            (false, true) => (Became::Done, ""),
+        };
+        let count = live.versions().len();
+        let plural = if count == 1 { "version" } else { "versions" };
+        Done { differences: found, ..Done::new(&task.object, result, format!("{did} with {count} {plural}{note}")) }
+    }
+
+    async fn assess(&self, task: &Task) -> Assessed {
+        let object = &task.object;
+        if self.hands.stop.asked().is_some() {
+            return Assessed::Later("stopped before it was looked at".to_owned());
+        }
+        // One that does not open now may do so later, with another identity; one that is damaged never will.
+        let capture = match self.hands.captures.open(object).await {
+            Ok(capture) => Some(capture),
+            Err(error) if error.kind() == crate::error::Kind::Tampered || task.change == Change::Recover => None,
+            Err(error) if error.kind() == crate::error::Kind::Refused => None,
+            Err(error) => return Assessed::Later(error.to_string()),
+        };
+        let captured = capture.as_ref().map(|capture| Source::of(capture).versions);
+        let mut limbo = self.patience.with(object);
+        loop {
+            let why = match observe(self.hands.vault, object).await {
+                Ok(slot) => match aftermath(task.change, captured.as_ref(), &slot) {
+                    Aftermath::Landed => {
+                        let did = if task.change.creates() { "restored" } else { "recovered" };
+                        return Assessed::Settled(self.came_back(task, capture.as_ref(), did).await);
+                    }
+                    Aftermath::Other(became, why) => return Assessed::Settled(Done::new(object, became, why)),
+                    Aftermath::Open if task.change.creates() && capture.is_none() => {
+                        let why = "nothing came back, and its capture cannot be had here; make a new plan";
+                        return Assessed::Settled(Done::new(object, Became::Failed, why));
+                    }
+                    Aftermath::Open => return Assessed::ToDo,
+                    Aftermath::Moving => "it is being deleted, purged or recovered".to_owned(),
+                },
+                Err(error) if error.condition == Condition::InTransition => error.to_string(),
+                Err(error) => return Assessed::Later(error.to_string()),
+            };
+            if limbo.wait("settle").await != Waited::Again {
+                return Assessed::Later(why);
+            }
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ambient::Clock;
-    use crate::jobs::fixture::{House, object};
-    use crate::vault::Read as _;
-    use crate::vault::memory::{Call, Moment};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    fn fails(condition: Condition) -> vault::Error {
-        vault::Error::new(condition, "injected")
-    }
-
-    /// A house whose key and certificate were captured and then wiped out.
-    async fn wiped() -> (House, Plan) {
-        let house = House::new(&["key/k", "certificate/tls", "secret/s"]).await;
-        house.snapshot().await.unwrap();
-        house.wipe(&["key/k", "certificate/tls"]);
-        let plan = house.plan(&["key/k", "certificate/tls"]).await.unwrap();
-        assert_eq!(plan.changes().count(), 2);
-        (house, plan)
-    }
-
-    async fn log(house: &House) -> Vec<String> {
-        let vault = house.vault.uri().clone();
-        let entries = house.reader().await.entries(&vault).await.unwrap().verified;
-        entries
-            .iter()
-            .map(|entry| match &entry.event {
-                Event::Snapshot(_) => "snapshot".to_owned(),
-                Event::RestoreIntent(intent) => format!("intent {}", intent.steps.len()),
-                Event::RestoreResult(result) => {
-                    let results: Vec<&str> = result.outcomes.iter().map(|outcome| outcome.result.name()).collect();
-                    format!("result of {}: {}", result.intent, results.join(" "))
-                }
-                Event::Unknown(_) => "unknown".to_owned(),
-            })
-            .collect()
-    }
-
-    fn step<'a>(applied: &'a Applied, object: &str) -> &'a AppliedStep {
-        applied.steps.iter().find(|step| step.object == object).unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_was_wiped_comes_back_the_same_with_intent_and_result_in_the_log() {
-        let (house, plan) = wiped().await;
-        let applied = house.apply(&plan).await.unwrap();
-        assert_eq!(applied.status, "done");
-        assert!(
-            applied.steps.iter().all(|step| step.result == Became::Done && step.differences.is_empty()),
-            "{applied:?}"
-        );
-        assert_eq!(log(&house).await, ["snapshot", "intent 2", "result of 2: done done"]);
-        let again = house.plan(&["key/k", "certificate/tls"]).await.unwrap();
-        assert!(again.steps.iter().all(|step| step.action == Action::Nothing));
-        assert_eq!(house.apply(&again).await.unwrap().status, "nothing");
-        assert_eq!(log(&house).await.len(), 3, "what changes nothing is not in the log");
-        let findings = house.verify().await.findings;
-        assert!(findings.is_empty(), "{findings:?}");
-    }
-
-    #[tokio::test]
-    async fn a_slot_that_moved_stops_the_plan_before_anything_is_changed() {
-        let (house, plan) = wiped().await;
-        house.vault.put(&object("key/k"));
-        let error = house.apply(&plan).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Conflict);
-        assert!(error.message().contains("it was free, it is live"), "{error}");
-        assert_eq!(log(&house).await, ["snapshot"]);
-        assert!(
-            house.plan(&["certificate/tls"]).await.unwrap().steps[0].action == Action::Restore,
-            "nothing was restored"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_lost_answer_is_decided_by_the_slot() {
-        for (moment, result) in [(Moment::After, "done"), (Moment::Before, "failed")] {
-            let (house, plan) = wiped().await;
-            house.vault.interfere(move |_, at, call| match call {
-                Call::Restore(crate::model::Kind::Key) if at == moment => Err(fails(Condition::Unavailable)),
-                _ => Ok(()),
-            });
-            let applied = house.apply(&plan).await.unwrap();
-            assert_eq!(step(&applied, "key/k").result.name(), result);
-            assert_eq!(step(&applied, "certificate/tls").result, Became::Done, "one failure does not stop the next");
-            assert_eq!(applied.status, if result == "done" { "done" } else { "partial" });
-        }
-    }
-
-    #[tokio::test]
-    async fn a_conflict_is_explained_by_what_holds_the_name() {
-        type Meanwhile = fn(&crate::vault::memory::Memory);
-        let live: Meanwhile = |vault| drop(vault.put(&object("key/k")));
-        let deleted: Meanwhile = |vault| {
-            vault.put(&object("key/k"));
-            vault.delete(&object("key/k"));
-        };
-        let purging: Meanwhile = |vault| {
-            vault.set_limbo(Duration::from_secs(60));
-            vault.purge(&object("key/k"));
-        };
-        for (meanwhile, why) in
-            [(live, "a live object"), (deleted, "a soft-deleted object"), (purging, "still on its way")]
-        {
-            let (house, plan) = wiped().await;
-            house.vault.interfere(move |vault, moment, call| {
-                if let (Moment::Before, Call::Restore(crate::model::Kind::Key)) = (moment, call) {
-                    meanwhile(vault);
-                }
-                Ok(())
-            });
-            let applied = house.apply(&plan).await.unwrap();
-            let failed = step(&applied, "key/k");
-            assert_eq!(failed.result, Became::Failed);
-            assert!(failed.detail.contains(why) && failed.detail.contains("make a new plan"), "{}", failed.detail);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_recovery_is_waited_for_through_transition_and_a_stumbling_service() {
-        let house = House::new(&["key/k"]).await;
-        house.snapshot().await.unwrap();
-        house.vault.delete(&object("key/k"));
-        house.vault.set_limbo(Duration::from_secs(200));
-        let plan = house.plan(&["key/k"]).await.unwrap();
-        assert_eq!(plan.steps[0].action, Action::Recover);
-        let looks = Arc::new(AtomicU32::new(0));
-        let counted = looks.clone();
-        house.vault.interfere(move |_, moment, call| match (moment, call) {
-            (Moment::Before, Call::List(_)) if counted.fetch_add(1, Ordering::SeqCst) == 3 => {
-                Err(fails(Condition::Unavailable))
-            }
-            _ => Ok(()),
-        });
-        let before = house.clock.now();
-        let applied = house.apply(&plan).await.unwrap();
-        assert_eq!(applied.steps[0].detail, "recovered with 1 version", "{applied:?}");
-        let waited = house.clock.now() - before;
-        assert!((200..240).contains(&waited.num_seconds()), "{waited}");
-        assert!(looks.load(Ordering::SeqCst) < 40, "looks grow rarer");
-    }
-
-    #[tokio::test]
-    async fn what_never_comes_live_is_given_up_on_after_ten_minutes() {
-        let house = House::new(&["key/k"]).await;
-        house.snapshot().await.unwrap();
-        house.vault.delete(&object("key/k"));
-        house.vault.set_limbo(Duration::from_secs(3600));
-        let plan = house.plan(&["key/k"]).await.unwrap();
-        let before = house.clock.now();
-        let applied = house.apply(&plan).await.unwrap();
-        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "failed"));
-        assert!(applied.steps[0].detail.contains("not live 10 minutes after"), "{}", applied.steps[0].detail);
-        assert!(house.clock.now() - before < TimeDelta::minutes(11));
-        let waiting = house.plan(&["key/k"]).await.unwrap();
-        assert_eq!(waiting.steps[0].action, Action::Wait);
-        let applied = house.apply(&waiting).await.unwrap();
-        assert_eq!(applied.status, "partial", "what must be waited for is not done");
-    }
-
-    #[tokio::test]
-    async fn a_recovered_object_that_is_another_one_is_told_from_the_one_that_was_captured() {
-        let house = House::new(&["key/k"]).await;
-        house.snapshot().await.unwrap();
-        house.wipe(&["key/k"]);
-        house.clock.advance(Duration::from_secs(60));
-        house.vault.put(&object("key/k"));
-        house.vault.delete(&object("key/k"));
-        let plan = house.plan(&["key/k"]).await.unwrap();
-        assert_eq!(plan.steps[0].action, Action::Recover);
-        let applied = house.apply(&plan).await.unwrap();
-        let differences = &applied.steps[0].differences;
-        assert!(differences.len() == 1 && differences[0].code.name() == "version-missing", "{applied:?}");
-        assert_eq!((applied.status.as_str(), applied.steps[0].result.name()), ("partial", "different"));
-    }
+fn failed(object: &Object, error: &Error) -> Done {
+    let detail = match error.hint_text() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    };
+    Done::new(object, Became::Failed, detail)
 }

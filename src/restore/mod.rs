@@ -1,15 +1,15 @@
 //! Bringing objects back: look at the name slots, plan, carry out. The plan is a pure, printable value; carrying it out
-//! is dull. Knows vaults, formats and the log; knows no Azure SDK and no settings.
+//! is dull. Knows vaults and formats; knows no archive, no Azure SDK and no settings.
 
+pub mod aftermath;
+pub mod applied;
 pub mod decide;
 pub mod equivalence;
 pub mod execute;
 pub mod ledger;
-<<<<<<< HEAD
 pub mod live;
-=======
 pub mod place;
->>>>>>> i/planner
+mod limbo;
 pub mod plan;
 mod reading;
 pub mod rebuild;
@@ -17,8 +17,8 @@ pub mod settings;
 pub mod slot;
 pub mod source;
 
-pub use execute::{Applied, apply};
-pub use ledger::Ledger;
+pub use applied::{Applied, AppliedStep};
+pub use ledger::{Ledger, Record};
 pub use plan::{Action, Allowed, Origin, Plan, Refusal, Step};
 pub use slot::{Slot, observe, observe_all};
 pub use source::Source;

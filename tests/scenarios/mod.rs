@@ -9,5 +9,6 @@ mod pace;
 mod policy;
 mod rebuild;
 mod restore;
+mod resume;
 mod story;
 mod worm;

@@ -14,8 +14,8 @@ use crate::cli::args::{Credential as CredentialKind, Init};
 use crate::cli::console::Console;
 use crate::cli::files;
 use crate::config::{
-    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Secret, Settings, Store, Vault, Worm,
-    template,
+    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Restore, Secret, Settings, Store, Vault,
+    Worm, template,
 };
 use crate::error::{Context, Error, Result};
 use crate::format::archive::key_name;
@@ -118,6 +118,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
         discover: Vec::new(),
         capture: Capture::default(),
         geography: BTreeMap::new(),
+        restore: Restore::default(),
     })
 }
 

@@ -1,4 +1,8 @@
-//! `restore plan` and `restore apply`.
+//! `restore` commands: this file has `restore plan`, and what several of them share.
+
+mod apply;
+mod log;
+mod resume;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,22 +10,23 @@ use std::process::ExitCode;
 use super::rebuild::{self, With};
 use super::{identities, object};
 use crate::assemble::Assembly;
-use crate::cli::args::{Apply, Plan as PlanArguments, Restore};
+use crate::cli::args::{Plan as PlanArguments, Restore};
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::restore::settings::apply_settings;
-use crate::jobs::restore::{Eyes, Hands, apply, make_plan, settings};
-use crate::model::Object;
-use crate::restore::{Action, Plan};
+use crate::jobs::restore::{Eyes, make_plan, settings};
+use crate::model::{Object, VaultUri};
+use crate::restore::Plan;
 use crate::vault;
 
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
         Restore::Plan(arguments) => plan(assembly, console, arguments).await,
-        Restore::Apply(arguments) => carry_out(assembly, console, arguments).await,
+        Restore::Apply(arguments) => apply::run(assembly, console, arguments).await,
+        Restore::Resume(arguments) => resume::run(assembly, console, arguments).await,
+        Restore::Log(arguments) => log::run(assembly, console, arguments).await,
     }
 }
 
@@ -73,11 +78,7 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
                 file = arguments.out.display()
             ),
         };
-<<<<<<< HEAD
-        format!("{}{}{next}", render::plan(&plan), around.unwrap_or_default())
-=======
-        format!("{}{next}", render::restore::plan(&plan, &arguments.out))
->>>>>>> i/planner
+        format!("{}{}{next}", render::restore::plan(&plan, &arguments.out), around.unwrap_or_default())
     });
     Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
         (true, _) => Kind::Refused.exit_code(),
@@ -86,57 +87,19 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
     }))
 }
 
-async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
-    let plan = read_plan(&arguments.plan)?;
-    let archive = assembly.archive()?;
-    let reader = archive.reader().await?;
-    let identities = identities(assembly)?;
-    let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
-    let target = assembly.vault(&plan.target)?;
-    if plan.changes().next().is_some() && !arguments.yes {
-        confirm(console, &plan, &arguments.plan)?;
-    }
-    let operator = operator();
-    let bar = Bar::new(plan.target.name());
-    let hands = Hands {
-        store: archive.store(),
-        reader: &reader,
-        identities: &identities,
-        signer: signer.as_ref(),
-        vault: &target,
-        ambient: &assembly.ambient,
-        operator: &operator,
-        progress: &bar,
-    };
-    let applied = apply(&hands, &plan).await?;
-    let vault_settings = apply_settings(&reader, &identities, &target, &plan).await?;
-    drop(bar);
-<<<<<<< HEAD
-    let partial = applied.status == "partial" || rebuild::open(&vault_settings);
-    let shown = With { inner: &applied, rebuild: None, vault_settings };
-    console
-        .result(&shown, || format!("{}{}", render::applied(&applied), rebuild::told_settings(&shown.vault_settings)));
-    Ok(ExitCode::from(if partial { Kind::Partial.exit_code() } else { 0 }))
-=======
-    console.result(&applied, || render::restore::applied(&applied));
-    Ok(ExitCode::from(if applied.status == "partial" { Kind::Partial.exit_code() } else { 0 }))
->>>>>>> i/planner
-}
-
 fn read_plan(path: &Path) -> Result<Plan> {
     Plan::parse(&files::read(path, Plan::FILE_MAX)?).context(format!("couldn't read the plan {}", path.display()))
 }
 
-/// Asks before anything is changed: yes for some objects, the vault's name for many.
-fn confirm(console: &Console, plan: &Plan, file: &Path) -> Result<()> {
+/// Asks before anything is changed: for the vault's name where much is, for yes otherwise. `what` is shown before.
+fn confirm(console: &Console, what: &str, target: &VaultUri, much: bool) -> Result<()> {
     if !console.interactive() {
-        return Err(Error::usage("there is no terminal to ask on").hint("read the plan, then add --yes"));
+        return Err(Error::usage("there is no terminal to ask on").hint("read what would be done, then add --yes"));
     }
-    console.complain(render::restore::plan(plan, file).trim_end());
-    let restores = plan.steps.iter().filter(|step| step.action == Action::Restore).count();
-    let (question, wanted) = match restores > 1 {
-        true => (format!("Type the name of the vault, {}, to go on:", plan.target.name()), plan.target.name()),
-        false => (format!("Change {}? Type yes to go on:", plan.target.host()), "yes"),
+    console.complain(what.trim_end());
+    let (question, wanted) = match much {
+        true => (format!("Type the name of the vault, {}, to go on:", target.name()), target.name()),
+        false => (format!("Change {}? Type yes to go on:", target.host()), "yes"),
     };
     match console.ask(&question).as_deref() == Some(wanted) {
         true => Ok(()),

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{SHOWN, plural};
 use crate::cli::table::table;
 use crate::format::entry::Became;
-use crate::restore::execute::AppliedStep;
+use crate::restore::AppliedStep;
 use crate::restore::{Action, Allowed, Applied, Plan, Step};
 
 /// The groups of a plan in their order, each with its heading and with its place in the sum.

@@ -1,0 +1,59 @@
+//! `restore apply`.
+
+use std::process::ExitCode;
+
+use super::{confirm, operator, read_plan};
+use crate::assemble::Assembly;
+use crate::cli::args::Apply;
+use crate::cli::commands::identities;
+use crate::cli::commands::rebuild::{self, With};
+use crate::cli::console::Console;
+use crate::cli::progress::Bar;
+use crate::cli::{render, signals};
+use crate::error::{Kind, Result};
+use crate::jobs::restore::settings::apply_settings;
+use crate::jobs::restore::{Hands, Logbook, apply};
+
+pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
+    let plan = read_plan(&arguments.plan)?;
+    let archive = assembly.archive()?;
+    let reader = archive.reader().await?;
+    let identities = identities(assembly)?;
+    let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
+    let target = assembly.governed(&plan.target)?;
+    if plan.changes().next().is_some() && !arguments.yes {
+        confirm(console, &render::restore::plan(&plan, &arguments.plan), &plan.target, plan.whole)?;
+    }
+    // From here on a signal ends the run between two objects, and what was done is recorded.
+    let stop = signals::listen();
+    let operator = operator();
+    let bar = Bar::new(plan.target.name());
+    let hands = Hands {
+        logbook: signer.as_ref().map(|signer| Logbook { store: archive.store(), signer }),
+        reader: Some(&reader),
+        identities: &identities,
+        vault: &target,
+        ambient: &assembly.ambient,
+        operator: &operator,
+        progress: &bar,
+        stop,
+        wait: arguments.wait.unwrap_or(assembly.settings.restore.wait),
+        in_flight: usize::from(assembly.settings.capture.max_in_flight),
+    };
+    let applied = apply(&hands, &plan).await?;
+    let vault_settings = match applied.interrupted {
+        true => Vec::new(),
+        false => apply_settings(&reader, &identities, &target, &plan).await?,
+    };
+    drop(bar);
+    let partial = applied.status == "partial" || rebuild::open(&vault_settings);
+    let shown = With { inner: &applied, rebuild: None, vault_settings };
+    console.result(&shown, || {
+        format!("{}{}", render::restore::applied(&applied), rebuild::told_settings(&shown.vault_settings))
+    });
+    Ok(ExitCode::from(match (applied.interrupted, partial) {
+        (true, _) => Kind::Interrupted.exit_code(),
+        (false, true) => Kind::Partial.exit_code(),
+        (false, false) => 0,
+    }))
+}
