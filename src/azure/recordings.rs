@@ -10,6 +10,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::bodies;
@@ -19,7 +20,7 @@ use super::fake::{Stage, Step, answer};
 use super::wire;
 use crate::capture::{self, Found, List, Room};
 use crate::model::{Kind, Name, Object, StorePath, VaultUri, object_of_id};
-use crate::vault::{Condition, Item, Listing, Read as _, Write as _};
+use crate::vault::{Condition, Item, Listing, Read as _, Setting, Write as _};
 use crate::{store, vault};
 use store::{Append as _, Read as _};
 use traffic::Interaction;
@@ -55,6 +56,10 @@ enum Ask {
     BackUp(Object),
     Restore(Kind),
     Recover(Object),
+    Purge(Object),
+    PutPolicy(Name),
+    PutIssuer(String),
+    PutContacts,
 }
 
 /// What our door would send this for; `None` for what it has no call for.
@@ -88,6 +93,10 @@ fn ask(it: &Interaction) -> Option<Ask> {
         ("POST", false, ["restore"]) => Ask::Restore(kind),
         ("POST", false, [name, "backup"]) => Ask::BackUp(object(name)?),
         ("POST", true, [name, "recover"]) => Ask::Recover(object(name)?),
+        ("DELETE", true, [name]) => Ask::Purge(object(name)?),
+        ("PUT", false, [name, "rotationpolicy"]) if kind == Kind::Key => Ask::PutPolicy(Name::parse(name)?),
+        ("PUT", false, ["issuers", name]) => Ask::PutIssuer((*name).to_owned()),
+        ("PUT", false, ["contacts"]) => Ask::PutContacts,
         _ => return None,
     })
 }
@@ -158,12 +167,15 @@ async fn every_recorded_answer_of_a_vault_passes_its_door() {
         let Some(ask) = ask(it) else { continue };
         let what = match (&ask, it.status) {
             (Ask::List(listing), 200) => listed(it, listing).await,
-            (_, 200) => granted(it, ask).await,
+            (Ask::PutPolicy(_) | Ask::PutIssuer(_) | Ask::PutContacts, 200) => written(it, ask).await,
+            (_, 200 | 204) => granted(it, ask).await,
             _ => refused(it, ask).await,
         };
         *counts.entry(what).or_default() += 1;
     }
-    for what in ["backup", "bundle", "challenge", "list", "recover", "refusal", "restore", "versions"] {
+    let all =
+        ["backup", "bundle", "challenge", "list", "purge", "recover", "refusal", "restore", "setting", "versions"];
+    for what in all {
         assert!(counts.contains_key(what), "no recorded {what} was judged");
     }
     say(&format!("recorded answers through the door of a vault: {counts:?}"));
@@ -181,7 +193,26 @@ async fn open(vault: &super::Vault, ask: Ask) -> Result<(), vault::Error> {
         Ask::BackUp(object) => vault.backup(&object).await.map(drop),
         Ask::Restore(kind) => vault.restore(kind, b"blob").await.map(drop),
         Ask::Recover(object) => vault.recover(&object).await,
+        Ask::Purge(object) => vault.purge(&object).await,
+        Ask::PutPolicy(_) | Ask::PutIssuer(_) | Ask::PutContacts => unreachable!("no refusal of one was recorded"),
     }
+}
+
+/// What a vault showed of a setting, written back, is the request that led to it.
+async fn written(it: &Interaction, ask: Ask) -> &'static str {
+    let stage = Stage::new([step(it)]);
+    let shown = RawValue::from_string(it.answer.clone()).unwrap();
+    let setting = match &ask {
+        Ask::PutPolicy(name) => Setting::RotationPolicy(name, &shown),
+        Ask::PutIssuer(name) => Setting::Issuer(name, &shown),
+        _ => Setting::Contacts(&shown),
+    };
+    door(&stage, it).write(setting).await.expect(&it.place());
+    let sent = &stage.fake.authorised()[0];
+    assert!(sent.url.contains(&it.path) && sent.method == "PUT", "{}: {}", it.place(), sent.url);
+    let json = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap();
+    assert_eq!(json(&sent.body), json(it.body.as_bytes()), "{}", it.place());
+    "setting"
 }
 
 /// A challenge, whatever it was that was asked, must get its token, and the request must go through with it.
@@ -206,7 +237,7 @@ async fn granted(it: &Interaction, ask: Ask) -> &'static str {
     let place = it.place();
     let same = |body: &str| assert_eq!(body, it.answer, "{place}: an answer is kept as it came");
     match ask {
-        Ask::List(_) => unreachable!(),
+        Ask::List(_) | Ask::PutPolicy(_) | Ask::PutIssuer(_) | Ask::PutContacts => unreachable!(),
         Ask::Get(item) => {
             let answer = vault.get(item).await.expect(&place);
             same(answer.body.get());
@@ -229,6 +260,10 @@ async fn granted(it: &Interaction, ask: Ask) -> &'static str {
         Ask::Recover(object) => {
             vault.recover(&object).await.expect(&place);
             "recover"
+        }
+        Ask::Purge(object) => {
+            vault.purge(&object).await.expect(&place);
+            "purge"
         }
     }
 }
