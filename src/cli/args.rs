@@ -296,7 +296,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "SEQUENCE")]
     pub(crate) snapshot: Option<u64>,
     /// With --all and --to: let `restore apply` also write certificate issuers and contacts that the target does not have
-    #[arg(long, requires_all = ["all", "to"])]
+    #[arg(long)]
     pub(crate) with_vault_settings: bool,
     /// Where to write the plan
     #[arg(long, value_name = "FILE", default_value = "restore-plan.json")]

@@ -143,7 +143,10 @@ fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
 
 #[test]
 fn vault_settings_are_for_a_whole_vault_that_goes_elsewhere() {
-    let world = World::new(SEED);
-    let ran = world.run(&["restore", "plan", "key/tde", "--to", SPARE, "--with-vault-settings"]).exited(2);
-    assert!(ran.stderr.contains("--all"), "{ran:#?}");
+    let world = archived();
+    for asked in [&["key/tde", "--to", SPARE][..], &["--all"]] {
+        let ran = world.run(&[&["restore", "plan", "--with-vault-settings"], asked].concat()).exited(2);
+        assert!(ran.stderr.contains("give --all and --to"), "{ran:#?}");
+        assert!(!world.path("restore-plan.json").exists() && !world.path("restore-plan.sh").exists());
+    }
 }

@@ -30,9 +30,14 @@ pub(crate) struct Written {
     facts: Vec<String>,
 }
 
-/// Whether a plan is of a whole vault that is made anew elsewhere.
-pub(crate) fn wanted(plan: &Plan) -> bool {
-    plan.whole && plan.source != plan.target
+/// Whether a plan is of a whole vault that is made anew elsewhere. Nothing else may ask for the vault's settings.
+pub(crate) fn wanted(plan: &Plan, with_vault_settings: bool) -> Result<bool> {
+    let wanted = plan.whole && plan.source != plan.target;
+    match with_vault_settings && !wanted {
+        true => Err(Error::usage("--with-vault-settings is for a whole vault that goes into another one")
+            .hint("give --all and --to, or leave it out")),
+        false => Ok(wanted),
+    }
 }
 
 /// Writes the Bicep file and the script beside the plan, and names the settings in the plan if they are to be applied.

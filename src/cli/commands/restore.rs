@@ -53,7 +53,7 @@ async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) 
         progress: &bar,
     };
     let mut plan = make_plan(&eyes, &objects, arguments.snapshot).await?;
-    let around = match rebuild::wanted(&plan) {
+    let around = match rebuild::wanted(&plan, arguments.with_vault_settings)? {
         true => settings::rebuild(&reader, &identities, &target, &plan).await?,
         false => None,
     };

@@ -182,7 +182,7 @@ fn disturb(mut shown: Shown, bits: u16) -> Shown {
             ops.reverse();
         }
         // The same JSON, spelled otherwise: { "a": 1 }
-        if on(8) && value.get("release_policy").is_some() {
+        if on(8) && value.pointer("/release_policy/data").is_some_and(|data| data == "eyJhIjoxfQ") {
             value["release_policy"]["data"] = "eyAiYSI6IDEgfQ==".into();
             value["release_policy"]["contentType"] = "application/json".into();
         }

@@ -449,7 +449,7 @@ proptest! {
 
 proptest! {
     // Each case starts a shell and what it calls.
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn hostile_names_never_leave_their_quotes(pool in prop::collection::vec(hostile(), 1..9)) {
