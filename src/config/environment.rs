@@ -301,7 +301,8 @@ mod tests {
     const DOCUMENT: &str = include_str!("../../docs/SETTINGS.md");
 
     /// A value that some kind of field takes.
-    const VALUES: [&str; 11] = [
+    const VALUES: [&str; 12] = [
+        "10m",
         "true",
         "1",
         "default",

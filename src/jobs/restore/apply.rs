@@ -207,6 +207,9 @@ async fn check(hands: &Hands<'_>, plan: &Plan) -> Result<Vec<Step>> {
     if plan.archive_id.is_some() && plan.archive_id != here {
         return Err(Error::usage("the plan was made for another archive").hint("make a new plan"));
     }
+    if here.is_none() && hands.logbook.is_some() {
+        return Err(Error::usage("the log of an archive is written only where the archive is open"));
+    }
     let mut steps: Vec<Step> = plan.changes().cloned().collect();
     let mut objects = BTreeSet::new();
     if let Some(twice) = steps.iter().find(|step| !objects.insert(&step.object)) {
