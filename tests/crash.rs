@@ -90,7 +90,7 @@ impl House {
 
     async fn plan(&self, store: &dyn Append) -> Result<Plan, Error> {
         let eyes = restore::Eyes {
-            reader: &Reader::open(store, &self.verifiers).await?,
+            reader: Some(&Reader::open(store, &self.verifiers).await?),
             identities: &self.identities,
             source: self.vault.uri().clone(),
             target: &self.vault,
@@ -98,7 +98,7 @@ impl House {
             ambient: &self.ambient,
             progress: &Silent,
         };
-        restore::make_plan(&eyes, &OBJECTS.map(object), None).await
+        restore::make_plan(&eyes, &restore::Request::of(&OBJECTS.map(object))).await
     }
 
     async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {

@@ -1,71 +1,27 @@
-//! `restore plan` and `restore apply`.
+//! `restore apply`. Plans are made in `plan`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{identities, object};
+use super::{identities, plan};
 use crate::assemble::Assembly;
-use crate::cli::args::{Apply, Plan as PlanArguments, Restore};
+use crate::cli::args::{Apply, Restore};
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jobs::restore::{Eyes, Hands, apply, make_plan};
-use crate::model::Object;
+use crate::jobs::restore::{Hands, apply};
 use crate::restore::{Action, Plan};
-use crate::vault;
 
 /// A plan file holds a line or two per object; a hundred thousand objects fit.
-const PLAN_MAX: u64 = 256 * 1024 * 1024;
+pub(super) const PLAN_MAX: u64 = 256 * 1024 * 1024;
 
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
-        Restore::Plan(arguments) => plan(assembly, console, arguments).await,
+        Restore::Plan(arguments) => plan::run(assembly, console, arguments).await,
         Restore::Apply(arguments) => carry_out(assembly, console, arguments).await,
     }
-}
-
-async fn plan(assembly: &Assembly, console: &Console, arguments: PlanArguments) -> Result<ExitCode> {
-    let objects = arguments.objects.iter().map(|text| object(text)).collect::<Result<Vec<Object>>>()?;
-    let archive = assembly.archive()?;
-    let reader = archive.reader().await?;
-    let identities = identities(assembly)?;
-    let source = assembly.one_vault(arguments.vault.as_deref(), &reader).await?;
-    let target_uri = match &arguments.to {
-        Some(to) => assembly.vault_uri(to)?,
-        None => source.clone(),
-    };
-    let target = assembly.vault(&target_uri)?;
-    let facts = assembly.facts(&target_uri)?;
-    let bar = Bar::new(source.name());
-    let eyes = Eyes {
-        reader: &reader,
-        identities: &identities,
-        source,
-        target: &target,
-        facts: Some(&facts as &dyn vault::Facts),
-        ambient: &assembly.ambient,
-        progress: &bar,
-    };
-    let plan = make_plan(&eyes, &objects, arguments.snapshot).await?;
-    drop(bar);
-    files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
-    console.result(&plan, || {
-        let next = match plan.changes().count() {
-            0 => "Nothing would be changed.".to_owned(),
-            n => format!(
-                "{n} would be changed. Written to {file}; `akv-archiver restore apply {file}` carries it out.",
-                file = arguments.out.display()
-            ),
-        };
-        format!("{}{next}", render::plan(&plan))
-    });
-    Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
-        (true, _) => Kind::Refused.exit_code(),
-        (false, false) => Kind::Partial.exit_code(),
-        (false, true) => 0,
-    }))
 }
 
 async fn carry_out(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
