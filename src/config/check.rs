@@ -57,7 +57,7 @@ fn network(raw: RawNetwork) -> Checked<Network> {
 
 fn archive(raw: RawArchive, env: &Env, needed: bool) -> Checked<Archive> {
     let excluded = |field: &str, given: bool| match given {
-        true => complaint(&["archive", field], format!("`{field}` has no meaning without a container"), DOCS),
+        true => complaint(&["archive", field], format!("`{field}` has no meaning for a directory"), DOCS),
         false => Ok(()),
     };
     let store = match (raw.container, raw.directory) {
@@ -81,10 +81,7 @@ fn archive(raw: RawArchive, env: &Env, needed: bool) -> Checked<Archive> {
             }
             Store::Directory { path, shared: raw.shared.unwrap_or(false) }
         }
-        (None, None) if !needed => {
-            excluded("credential", raw.credential.is_some())?;
-            Store::Nowhere
-        }
+        (None, None) if !needed && raw.credential.is_none() => Store::Nowhere,
         (container, _) => {
             let message = match container {
                 Some(_) => "`container` and `directory` exclude each other",

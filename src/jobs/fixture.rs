@@ -169,16 +169,20 @@ impl House {
 
     pub(crate) async fn plan_with(&self, request: &Request) -> Result<Plan> {
         let reader = self.reader().await;
-        let eyes = Eyes {
-            reader: Some(&reader),
+        let eyes = self.eyes(Some(&reader));
+        make_plan(&eyes, request).await
+    }
+
+    pub(crate) fn eyes<'a>(&'a self, reader: Option<&'a Reader<'a>>) -> Eyes<'a> {
+        Eyes {
+            reader,
             identities: &self.identities,
-            source: VaultUri::parse("https://prod.vault.azure.net").unwrap(),
+            source: self.vault.uri().clone(),
             target: &self.vault,
             facts: None,
             ambient: &self.ambient,
             progress: &Silent,
-        };
-        make_plan(&eyes, request).await
+        }
     }
 
     pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {

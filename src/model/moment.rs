@@ -12,12 +12,11 @@ pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let plain = text.replacen('T', " ", 1);
-    let plain = plain.strip_suffix(" UTC").or_else(|| plain.strip_suffix('Z')).unwrap_or(&plain);
+    let plain = text.strip_suffix(" UTC").or_else(|| text.strip_suffix('Z')).unwrap_or(text).replacen('T', " ", 1);
     let time = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
         .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(plain, form).ok())
-        .or_else(|| Some(NaiveDate::parse_from_str(plain, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)));
+        .find_map(|form| NaiveDateTime::parse_from_str(&plain, form).ok())
+        .or_else(|| Some(NaiveDate::parse_from_str(&plain, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)));
     time.map(|time| time.and_utc()).ok_or_else(|| {
         format!("{text:?} is no time such as 2026-11-20, \"2026-11-20 03:00\" or 2026-11-20T03:00:00+01:00")
     })

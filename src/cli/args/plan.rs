@@ -163,7 +163,7 @@ mod tests {
     fn a_name_is_an_object_and_wildcards_make_it_a_pattern() {
         assert!(matches!(term("key/tde").unwrap(), Term::Object(_)));
         assert!(matches!(term("*/tls-*").unwrap(), Term::Pattern(_)));
-        for wrong in ["tde", "key/", "key/a_b", "*/tls", "lock/a*"] {
+        for wrong in ["tde", "key/", "key/a_b", "*", "lock/a*"] {
             assert!(term(wrong).is_err(), "{wrong}");
         }
     }

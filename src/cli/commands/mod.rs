@@ -8,7 +8,6 @@ mod emulator;
 mod fleet;
 mod init;
 mod open;
-mod plan;
 mod policy;
 mod restore;
 mod snapshot;

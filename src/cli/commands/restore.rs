@@ -1,9 +1,11 @@
-//! `restore apply`. Plans are made in `plan`.
+//! `restore` commands: this file has `restore apply`.
+
+mod plan;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{identities, plan};
+use super::identities;
 use crate::assemble::Assembly;
 use crate::cli::args::{Apply, Restore};
 use crate::cli::console::Console;
@@ -14,7 +16,7 @@ use crate::jobs::restore::{Hands, apply};
 use crate::restore::{Action, Plan};
 
 /// A plan file holds a line or two per object; a hundred thousand objects fit.
-pub(super) const PLAN_MAX: u64 = 256 * 1024 * 1024;
+const PLAN_MAX: u64 = 256 * 1024 * 1024;
 
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {

@@ -275,7 +275,8 @@ impl Containing<'_> {
         let mut message = match opened {
             0 => format!("no snapshot of {host} has a capture of {}: {snapshots} were searched", self.object),
             _ => format!(
-                "no capture of {} from {host} contains version {}: {snapshots} snapshots were searched, and {opened}                  different captures opened",
+                "no capture of {} from {host} contains version {}: {snapshots} snapshots were searched, and {opened} \
+                 different captures opened",
                 self.object, self.version
             ),
         };
@@ -290,4 +291,222 @@ impl Containing<'_> {
 /// A capture in the archive, as steps name it.
 pub(super) fn in_archive(snapshot: u64, capture: &CaptureRef) -> Origin {
     Origin::Archive { snapshot, capture: Box::new(capture.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::jobs::fixture::{House, object};
+    use crate::progress::Silent;
+    use crate::seal::{NoPrompt, generate};
+    use crate::vault::Read as _;
+
+    fn request(names: &[&str], point: Point) -> Request {
+        let mut selection = Selection::default();
+        for name in names {
+            match Object::parse(name) {
+                Some(object) => selection.objects.push(object),
+                None => selection.patterns.push(Pattern::parse(name).unwrap()),
+            }
+        }
+        Request { selection, point, ..Request::default() }
+    }
+
+    fn of_kinds(kinds: &[Kind]) -> Request {
+        Request { selection: Selection { kinds: kinds.to_vec(), ..Selection::default() }, ..Request::default() }
+    }
+
+    async fn chosen(house: &House, request: &Request) -> Result<Chosen> {
+        chosen_by(house, &house.identities, request).await
+    }
+
+    async fn chosen_by(house: &House, identities: &Identities, request: &Request) -> Result<Chosen> {
+        let reader = house.reader().await;
+        let log = Log::read(&reader, house.vault.uri()).await?;
+        choose(&reader, identities, &log, request, &Silent).await
+    }
+
+    /// Whoever tries to open a capture with this one fails.
+    fn nobody() -> Identities {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), generate(DateTime::UNIX_EPOCH).file.as_bytes()).unwrap();
+        Identities::from_files(&[file.path().to_owned()], std::sync::Arc::new(NoPrompt)).unwrap()
+    }
+
+    fn told(chosen: &Chosen) -> Vec<(String, u64)> {
+        chosen.found.iter().map(|(object, found)| (object.to_string(), found.snapshot)).collect()
+    }
+
+    fn line(object: &str, snapshot: u64) -> (String, u64) {
+        (object.to_owned(), snapshot)
+    }
+
+    fn failed(result: Result<Chosen>) -> (ErrorKind, String) {
+        let error = result.err().unwrap();
+        (error.kind(), format!("{error} / {}", error.hint_text().unwrap_or_default()))
+    }
+
+    #[tokio::test]
+    async fn a_pattern_describes_what_is_live_and_what_is_gone_and_a_kind_what_is_live() {
+        let house = House::new(&["key/pay-1", "key/pay-2", "secret/pay", "secret/other", "certificate/pay-tls"]).await;
+        house.snapshot().await.unwrap();
+        house.vault.delete(&object("key/pay-2"));
+        house.vault.delete(&object("certificate/pay-tls"));
+        house.snapshot().await.unwrap();
+        let found = chosen(&house, &request(&["*/pay*", "secret/other"], Point::Newest)).await.unwrap();
+        let all = [
+            line("certificate/pay-tls", 1),
+            line("key/pay-1", 2),
+            line("key/pay-2", 1),
+            line("secret/other", 2),
+            line("secret/pay", 2),
+        ];
+        assert_eq!(told(&found), all, "the certificate's key and secret come with it");
+        assert!(found.missing.is_empty() && !found.whole);
+        let gone = found.notes.iter().find(|note| note.contains("saw them deleted")).unwrap();
+        assert!(gone.contains("certificate/pay-tls, key/pay-2"), "{gone}");
+        let keys = chosen(&house, &of_kinds(&[Kind::Key])).await.unwrap();
+        assert_eq!(told(&keys), [line("key/pay-1", 2)]);
+        assert!(!keys.whole);
+        let whole = chosen(&house, &Request::of(&[])).await.unwrap();
+        assert!(whole.whole && whole.found.len() == 3, "{:?}", told(&whole));
+    }
+
+    #[tokio::test]
+    async fn what_describes_nothing_is_an_error_that_names_it() {
+        let house = House::new(&["key/a", "key/b"]).await;
+        house.snapshot().await.unwrap();
+        let (kind, error) = failed(chosen(&house, &request(&["key/a*", "key/x*"], Point::Newest)).await);
+        assert!(kind == ErrorKind::NotFound && error.contains("fits key/x*") && error.contains("--at"), "{error}");
+        let (kind, error) = failed(chosen(&house, &of_kinds(&[Kind::Secret])).await);
+        assert!(kind == ErrorKind::NotFound && error.contains("no live secret"), "{error}");
+        assert_eq!(failed(chosen(&house, &request(&[], Point::Newest)).await).0, ErrorKind::Usage);
+        house.commit(|manifest| manifest.lines.remove(0).state = State::Excluded).await;
+        let (kind, error) = failed(chosen(&house, &request(&["key/a"], Point::Snapshot(2))).await);
+        assert!(kind == ErrorKind::NotFound && error.contains("snapshot 2 holds no capture of key/a"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_does_not_exist_is_told_with_those_near_it() {
+        let house = House::new(&["key/a"]).await;
+        house.snapshot().await.unwrap();
+        house.wipe(&["key/a"]);
+        let plan = house.plan(&["key/a"]).await.unwrap();
+        house.apply(&plan).await.unwrap();
+        house.snapshot().await.unwrap();
+        for (number, says) in [
+            (
+                2,
+                "snapshot 2 of prod.vault.azure.net does not exist: entry 2 of its log is no snapshot / near it: snapshot 1 (",
+            ),
+            (9, "snapshot 9 of prod.vault.azure.net does not exist / near it: snapshot 4 ("),
+        ] {
+            let (kind, error) = failed(chosen(&house, &request(&["key/a"], Point::Snapshot(number))).await);
+            assert!(kind == ErrorKind::NotFound && error.contains(says), "{error}");
+        }
+        assert_eq!(told(&chosen(&house, &request(&["key/a"], Point::Snapshot(1))).await.unwrap()), [line("key/a", 1)]);
+        assert!(house.store.corrupt(&house.files("/log/").await[3], "junk"));
+        let (kind, error) = failed(chosen(&house, &request(&["key/a"], Point::Snapshot(4))).await);
+        assert!(kind == ErrorKind::Tampered && error.contains("entry 4"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_time_means_what_was_archived_by_then() {
+        let house = House::new(&["key/a", "key/b"]).await;
+        house.snapshot().await.unwrap();
+        let first = house.ambient.now();
+        house.clock.advance(Duration::from_secs(3600));
+        house.vault.delete(&object("key/b"));
+        house.snapshot().await.unwrap();
+        let second = house.ambient.now();
+        house.clock.advance(Duration::from_secs(3600));
+        house.vault.put(&object("key/a"));
+        house.snapshot().await.unwrap();
+        let both = ["key/a", "key/b"];
+        let house = &house;
+        let at = |time| async move { chosen(house, &request(&both, Point::Time(time))).await };
+        assert_eq!(told(&at(first).await.unwrap()), [line("key/a", 1), line("key/b", 1)]);
+        let later = at(second + chrono::TimeDelta::minutes(30)).await.unwrap();
+        assert_eq!(told(&later), [line("key/a", 2), line("key/b", 1)], "what it lacks, an older one has");
+        assert!(later.notes.iter().any(|note| note.contains("the newest was snapshot 2")), "{:?}", later.notes);
+        assert_eq!(told(&at(second + chrono::TimeDelta::days(9)).await.unwrap()), [line("key/a", 3), line("key/b", 1)]);
+        let (kind, error) = failed(at(first - chrono::TimeDelta::seconds(1)).await);
+        assert!(kind == ErrorKind::NotFound && error.contains("the first is snapshot 1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_version_is_found_in_the_newest_capture_that_contains_it() {
+        let house = House::new(&["key/other"]).await;
+        let k = object("key/k");
+        let one = house.vault.put(&k);
+        house.snapshot().await.unwrap();
+        let two = house.vault.put(&k);
+        house.snapshot().await.unwrap();
+        // Somebody purged it, and made another of the same name.
+        house.wipe(&["key/k"]);
+        let three = house.vault.put(&k);
+        house.snapshot().await.unwrap();
+        house.snapshot().await.unwrap();
+        let version = |id: &str| request(&["key/k"], Point::Version(id.to_owned()));
+        for (id, snapshot) in [(&one, 2), (&two, 2), (&three, 4)] {
+            assert_eq!(told(&chosen(&house, &version(id)).await.unwrap()), [line("key/k", snapshot)], "{id}");
+        }
+        let upper = three.to_ascii_uppercase();
+        assert_eq!(told(&chosen(&house, &version(&upper)).await.unwrap()), [line("key/k", 4)]);
+        // The manifest alone decides about a newest version; only for others is a capture opened.
+        assert!(chosen_by(&house, &nobody(), &version(&three)).await.is_ok());
+        assert_eq!(failed(chosen_by(&house, &nobody(), &version(&one)).await).0, ErrorKind::NoIdentity);
+        let (kind, error) = failed(chosen(&house, &version("0123")).await);
+        let searched = "version 0123: 4 snapshots were searched, and 3 different captures opened";
+        assert!(kind == ErrorKind::NotFound && error.contains(searched), "{error}");
+        let (_, error) = failed(chosen(&house, &request(&["key/none"], Point::Version(one.clone()))).await);
+        assert!(error.contains("has a capture of key/none: 4 were searched"), "{error}");
+        for several in [request(&["key/k", "key/other"], Point::Version(one.clone())), of_kinds(&[Kind::Key])] {
+            let several = Request { point: Point::Version(one.clone()), ..several };
+            assert_eq!(failed(chosen(&house, &several).await).0, ErrorKind::Usage);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_of_a_certificates_key_leads_to_the_certificate() {
+        let house = House::new(&["certificate/tls"]).await;
+        house.snapshot().await.unwrap();
+        let reader = house.reader().await;
+        let log = Log::read(&reader, house.vault.uri()).await.unwrap();
+        let (_, lines) = history::lines_of(&reader, &log.snapshots()[0], &BTreeSet::from([&object("certificate/tls")]))
+            .await
+            .unwrap();
+        let version = lines[&object("certificate/tls")].current.clone().unwrap();
+        let found = chosen(&house, &request(&["secret/tls"], Point::Version(version))).await.unwrap();
+        assert_eq!(told(&found), [line("certificate/tls", 1)]);
+        assert!(
+            found.notes.iter().any(|note| note.contains("secret/tls belongs to certificate/tls")),
+            "{:?}",
+            found.notes
+        );
+    }
+
+    #[tokio::test]
+    async fn damage_is_gone_around_and_told() {
+        let house = House::new(&["key/a", "key/b"]).await;
+        let one = house.vault.put(&object("key/a"));
+        house.snapshot().await.unwrap();
+        house.vault.put(&object("key/a"));
+        house.snapshot().await.unwrap();
+        assert!(house.store.corrupt(&house.files("/manifests/").await[1], "junk"));
+        let gone_around =
+            |chosen: &Chosen| chosen.notes.iter().filter(|it| it.contains("snapshot 2 does not hold")).count();
+        for request in [Request::of(&[]), request(&["key/*"], Point::Newest), of_kinds(&[Kind::Key])] {
+            let found = chosen(&house, &request).await.unwrap();
+            assert_eq!((told(&found), gone_around(&found)), (vec![line("key/a", 1), line("key/b", 1)], 1));
+        }
+        let found = chosen(&house, &request(&["key/a"], Point::Version(one))).await.unwrap();
+        assert_eq!((told(&found), gone_around(&found)), (vec![line("key/a", 1)], 1));
+        let (kind, _) = failed(chosen(&house, &request(&["key/a"], Point::Snapshot(2))).await);
+        assert_eq!(kind, ErrorKind::Tampered, "what was asked for by number is not replaced by another");
+        let (kind, error) = failed(chosen(&house, &request(&["key/none"], Point::Newest)).await);
+        assert!(kind == ErrorKind::NotFound && error.contains("snapshots 2 do not hold"), "{error}");
+    }
 }

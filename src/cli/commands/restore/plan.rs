@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::identities;
-use super::restore::PLAN_MAX;
+use super::PLAN_MAX;
 use crate::assemble::Assembly;
 use crate::cli::args::{Plan as Arguments, Term, Version};
+use crate::cli::commands::identities;
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
