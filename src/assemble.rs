@@ -111,13 +111,22 @@ impl Assembly {
         let store: Box<dyn store::Append> = match &self.settings.archive.store {
             Store::Container { .. } => Box::new(self.container()?),
             Store::Directory { path, shared } => Box::new(Directory::new(path.clone(), *shared)),
+            Store::Nowhere => {
+                return Err(Error::usage("the settings name no archive")
+                    .hint("set `container` or `directory` in [archive]; docs/SETTINGS.md describes both"));
+            }
         };
         Ok(Archive { store, verifiers: self.verifiers()? })
     }
 
+    /// Whether the settings name an archive.
+    pub fn has_archive(&self) -> bool {
+        self.settings.archive.store != Store::Nowhere
+    }
+
     fn container(&self) -> Result<Container> {
         let Store::Container { url: address, credential, resource_id, .. } = &self.settings.archive.store else {
-            return Err(Error::internal("a directory was taken for a container"));
+            return Err(Error::internal("something else was taken for a container"));
         };
         let connection = self.connection(credential)?;
         let arm = self.arm(&connection, resource_id.as_deref())?;
@@ -254,7 +263,9 @@ impl Assembly {
     pub fn demand(&self) -> Demand {
         match &self.settings.archive.store {
             Store::Container { worm: Worm::Required, .. } => Demand::Required,
-            Store::Container { worm: Worm::Optional, .. } | Store::Directory { .. } => Demand::Optional,
+            Store::Container { worm: Worm::Optional, .. } | Store::Directory { .. } | Store::Nowhere => {
+                Demand::Optional
+            }
         }
     }
 
@@ -374,7 +385,7 @@ fn cloud(settings: &Settings) -> Result<Cloud> {
             let suffix_of_vaults = settings.vaults.first().map(|vault| vault.uri.suffix().to_owned());
             let host = match &settings.archive.store {
                 Store::Container { url: address, .. } => url(address.as_str())?.host_str().map(str::to_owned),
-                Store::Directory { .. } => None,
+                Store::Directory { .. } | Store::Nowhere => None,
             };
             let suffix_of_storage =
                 host.as_deref().and_then(|host| host.split_once(".blob.")).map(|(_, suffix)| suffix.to_owned());

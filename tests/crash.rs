@@ -12,7 +12,7 @@ use akv_archiver::format::archive::key_name;
 use akv_archiver::jobs::protection::Demand;
 use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
 use akv_archiver::jobs::{init, restore};
-use akv_archiver::model::{Mode, Object, VaultUri};
+use akv_archiver::model::{Atlas, Mode, Object, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
 use akv_archiver::restore::{Action, Plan};
 use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
@@ -90,15 +90,17 @@ impl House {
 
     async fn plan(&self, store: &dyn Append) -> Result<Plan, Error> {
         let eyes = restore::Eyes {
-            reader: &Reader::open(store, &self.verifiers).await?,
+            reader: Some(&Reader::open(store, &self.verifiers).await?),
             identities: &self.identities,
             source: self.vault.uri().clone(),
             target: &self.vault,
             facts: None,
+            others: &[],
+            atlas: &Atlas::default(),
             ambient: &self.ambient,
             progress: &Silent,
         };
-        restore::make_plan(&eyes, &OBJECTS.map(object), None).await
+        restore::make_plan(&eyes, &restore::Request::of(&OBJECTS.map(object))).await
     }
 
     async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {

@@ -1,21 +1,17 @@
 //! The governor against the emulator's limits, which share no code with it. Time is the emulator's, and waiting moves it:
 //! minutes of an archive run pass in seconds.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use akv_archiver::ambient::{Ambient, Clock, SeededRandom};
-use akv_archiver::azure::{Cloud, Connection, CredentialConfig, Network, Vault};
+use akv_archiver::ambient::Ambient;
+use akv_archiver::azure::{Connection, Vault};
+use akv_archiver::emulator::Emulator;
 use akv_archiver::emulator::faults::{Action, Rule, Status};
-use akv_archiver::emulator::seed::{Limits, Percent, Seed};
-use akv_archiver::emulator::{Emulator, Options};
+use akv_archiver::emulator::seed::{Limits, Percent};
 use akv_archiver::model::{Kind, Object, VaultUri};
 use akv_archiver::vault::{Condition, Governor, Listing, Read as _, Subscription};
-use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
-use url::Url;
-use zeroize::Zeroizing;
 
 const SEED: &str = r#"
     [[vault]]

@@ -10,11 +10,11 @@ use akv_archiver::emulator::faults::{Action as Strike, Rule, When};
 use akv_archiver::error::Error;
 use akv_archiver::format::archive::key_name;
 use akv_archiver::format::entry::{Became, Change, Event, IntentStep, RestoreIntent};
+use akv_archiver::jobs::init;
 use akv_archiver::jobs::protection::Demand;
 use akv_archiver::jobs::restore::{self, Request};
 use akv_archiver::jobs::snapshot::{Doors, snapshot};
-use akv_archiver::jobs::init;
-use akv_archiver::model::{Mode, Object, VaultUri};
+use akv_archiver::model::{Atlas, Mode, Object, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
 use akv_archiver::restore::{Action, Allowed, Applied, Plan, Refusal};
 use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
@@ -107,14 +107,12 @@ fn uri(name: &str) -> VaultUri {
 impl Table {
     /// With a snapshot of `prod`.
     fn new() -> Table {
-        let runtime = Arc::new(
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
-        );
+        let runtime =
+            Arc::new(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
         let stage = Stage::start(SEED);
         let stranger = Stranger::of(&stage.emulator, runtime.clone());
         let store = Store::protected(stage.clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
-        let (archive, _) =
-            runtime.block_on(init::create_archive(&store, Demand::Required, &stage.ambient)).unwrap();
+        let (archive, _) = runtime.block_on(init::create_archive(&store, Demand::Required, &stage.ambient)).unwrap();
         let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
         let identity = generate(DateTime::UNIX_EPOCH);
         let folder = tempfile::tempdir().unwrap();
@@ -184,6 +182,8 @@ impl Table {
                 source: uri("prod"),
                 target: &target,
                 facts: Some(&arm as &dyn Facts),
+                others: &[],
+                atlas: &Atlas::default(),
                 ambient: &self.stage.ambient,
                 progress: &Silent,
             };
@@ -200,7 +200,7 @@ impl Table {
             let vault = self.stage.connection.vault(&plan.target)?;
             let hands = restore::Hands {
                 reader: Some(&reader),
-                log: Some(restore::Log { store: &self.store, signer: &self.signer }),
+                logbook: Some(restore::Logbook { store: &self.store, signer: &self.signer }),
                 identities: &self.identities,
                 vault: &vault,
                 ambient: &self.stage.ambient,
@@ -478,7 +478,12 @@ fn every_row_is_decided_carried_out_and_then_done() {
         for step in &plan.steps {
             match &row.decided {
                 Decided::Refused(refusal) => {
-                    assert_eq!((step.action, step.refusal), (Action::Refused, Some(*refusal)), "{}: {step:#?}", row.name);
+                    assert_eq!(
+                        (step.action, step.refusal),
+                        (Action::Refused, Some(*refusal)),
+                        "{}: {step:#?}",
+                        row.name
+                    );
                     assert!(!step.alternatives.is_empty(), "{}", row.name);
                 }
                 Decided::Does(action) => assert_eq!(step.action, *action, "{}: {step:#?}", row.name),
@@ -510,7 +515,10 @@ fn struck(row: &Row, method: &str, nth: u64, when: When) {
     let rule = Rule::new(Strike::Reset(when)).host("*.vault.azure.net").method(method).caller(&caller).window(nth, 1);
     table.stage.emulator.fault(rule).unwrap();
     until_nothing_is_left(&table, row);
-    assert!(table.stage.emulator.requests().iter().any(|request| request.fault.is_some()), "{told}: nothing was struck");
+    assert!(
+        table.stage.emulator.requests().iter().any(|request| request.fault.is_some()),
+        "{told}: nothing was struck"
+    );
     table.stage.emulator.clear_faults();
     let restores = table.writes(sent).iter().filter(|(_, path, _)| path.ends_with("/restore")).count();
     assert!(restores <= plan_size(row) + 1, "{told}: {restores} restores: a name slot was tried too often");
@@ -585,6 +593,7 @@ fn of_two_operators_one_wins_and_the_other_is_told_who_and_when() {
     assert_eq!(table.apply(&first, "ada").unwrap().status, "done");
     let told = table.apply(&second, "bob").unwrap_err();
     assert!(told.to_string().contains("is not as it was"), "{told}");
-    let landed = table.writes(0).iter().filter(|(_, path, status)| path.ends_with("/restore") && *status == Some(200)).count();
+    let landed =
+        table.writes(0).iter().filter(|(_, path, status)| path.ends_with("/restore") && *status == Some(200)).count();
     assert_eq!(landed, row.objects.len());
 }

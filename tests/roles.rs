@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::support::world::World;
+
 /// A definition as `az role definition create` takes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -252,4 +254,54 @@ fn the_demo_lives_on_these_roles() {
     let operator = ["restore-operator", "archive-writer"];
     assert_eq!(differ(&held("nightly-job"), &granted(&job)), [""; 0], "only in the seed, or only in {job:?}");
     assert_eq!(differ(&held("operator"), &granted(&operator)), [""; 0], "only in the seed, or only in {operator:?}");
+}
+
+/// An operator's roles without whatever changes something are enough to plan a restore, and planning sends nothing but
+/// reads: on an Azure that refuses what they lack, and tells what it was asked.
+#[test]
+fn planning_a_restore_needs_no_power_to_change_anything() {
+    let roles = roles();
+    let changes =
+        |power: &str| ["/restore/action", "/recover/action", "/add/action"].iter().any(|it| power.ends_with(it));
+    let powers: Vec<&str> = ["restore-operator", "archive-reader"]
+        .iter()
+        .flat_map(|name| roles[*name].powers())
+        .filter(|power| !changes(power))
+        .collect();
+    assert!(
+        powers.iter().all(|power| power.ends_with("/read") || power.ends_with("/readMetadata/action")),
+        "{powers:?}"
+    );
+    let actions = powers.iter().map(|power| format!("\"{power}\"")).collect::<Vec<_>>().join(", ");
+    let seed = crate::support::world::SEED;
+    let world = World::new(&format!("{seed}\n[[principal]]\nname = \"planner\"\nactions = [{actions}]\n"));
+    world.init("prod", "vaults").succeeded();
+    world.run(&["snapshot"]).succeeded();
+    let stranger = world.stranger();
+    for gone in ["keys/tde-protector", "secrets/app-0001", "certificates/tls"] {
+        assert_eq!(stranger.vault("DELETE", &format!("prod.vault.azure.net/{gone}"), "").0, 200);
+    }
+    let owner = world.azure.ready().client_id.clone();
+    let planner = world.azure.ready().principals["planner"].clone();
+    world.edit_settings(|text| text.replace(&owner, &planner.client_id));
+    // Nothing that could sign is at hand, either.
+    std::fs::remove_file(world.path("signer.key")).unwrap();
+    let before = world.azure.requests().len();
+    for arguments in [
+        &["--all"][..],
+        &["--all", "--to", "https://spare.vault.azure.net"],
+        &["key/tde-*", "secret/app-0001", "--snapshot", "1"],
+        &["--kind", "certificate", "--at", "2999-01-01"],
+    ] {
+        let mut command = world.command(&[&["restore", "plan"], arguments].concat());
+        let ran = command.env("AZURE_CLIENT_SECRET", &planner.client_secret).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    let asked: Vec<_> = world.azure.requests().into_iter().skip(before).collect();
+    let (tokens, reads): (Vec<_>, Vec<_>) = asked.iter().partition(|request| request.host.starts_with("login."));
+    assert!(tokens.len() >= 4 && reads.len() > 50, "{} and {}", tokens.len(), reads.len());
+    let writes: Vec<_> = reads.iter().filter(|request| request.method != "GET").collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert!(reads.iter().all(|request| request.status != Some(403)), "nothing was asked for that it may not have");
+    assert!(reads.iter().any(|request| request.caller.as_deref() == Some("planner")));
 }

@@ -26,7 +26,8 @@ fn chapters(text: &str) -> BTreeMap<String, Vec<Block>> {
         }
         if let Some(info) = line.trim_start().strip_prefix("```") {
             let body: Vec<&str> = lines.by_ref().map(str::trim).take_while(|line| *line != "```").collect();
-            let info = info.strip_prefix("sh").unwrap_or_else(|| panic!("a block that nobody runs: {line} in {chapter}"));
+            let info =
+                info.strip_prefix("sh").unwrap_or_else(|| panic!("a block that nobody runs: {line} in {chapter}"));
             let block = Block { info: info.trim().to_owned(), text: body.join("\n") };
             chapters.entry(chapter.clone()).or_default().push(block);
         }
@@ -82,8 +83,11 @@ fn follow(world: &World, chapter: &str, variables: &[(&str, &str)]) -> Vec<Strin
 #[test]
 fn every_block_is_in_a_chapter_that_is_carried_out() {
     let chapters = chapters(&read("docs/RUNBOOK.md"));
-    let here: Vec<&str> =
-        chapters.iter().filter(|(_, blocks)| blocks.iter().any(|block| block.info.is_empty())).map(|(name, _)| name.as_str()).collect();
+    let here: Vec<&str> = chapters
+        .iter()
+        .filter(|(_, blocks)| blocks.iter().any(|block| block.info.is_empty()))
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(
         here,
         [
@@ -95,8 +99,11 @@ fn every_block_is_in_a_chapter_that_is_carried_out() {
             "The vault is gone",
         ]
     );
-    let judged: Vec<&str> =
-        chapters.iter().filter(|(_, blocks)| blocks.iter().any(|block| block.info == "az")).map(|(name, _)| name.as_str()).collect();
+    let judged: Vec<&str> = chapters
+        .iter()
+        .filter(|(_, blocks)| blocks.iter().any(|block| block.info == "az"))
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(judged, ["Break glass without this tool"]);
     assert!(chapters.values().flatten().all(|block| ["", "az"].contains(&block.info.as_str())));
     assert!(read("tests/interop/az/judge.py").contains("docs/RUNBOOK.md"), "the judge runs the blocks that need az");

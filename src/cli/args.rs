@@ -1,9 +1,13 @@
 //! The command line as a value. Knows clap, and nothing of what the commands do.
 
+mod plan;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use plan::{Plan, Term, Version};
 
 use crate::model::duration;
 use crate::model::{Glob, SubscriptionId, Tag};
@@ -69,7 +73,7 @@ pub(crate) enum Command {
     /// Check, show and explain archive policies
     #[command(subcommand)]
     Policy(Policy),
-    /// Open a sealed capture from a file, without archive or network
+    /// Open sealed captures from files, without archive or network
     Open(Open),
     /// Plan a restore, carry it out, finish one that was cut off, show what was restored
     #[command(subcommand)]
@@ -277,32 +281,6 @@ pub(crate) enum Restore {
     Log(RestoreLog),
 }
 
-/// Arguments of `restore plan`.
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    /// Objects to bring back, such as key/tde-protector
-    #[arg(value_name = "KIND/NAME", required_unless_present = "all")]
-    pub(crate) objects: Vec<String>,
-    /// Bring back everything that the snapshot has
-    #[arg(long, conflicts_with = "objects")]
-    pub(crate) all: bool,
-    /// The vault that was archived, by its name in the settings or its host; needed where there are several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) vault: Option<String>,
-    /// The vault to restore into, by its name in the settings or its address [default: the one that was archived]
-    #[arg(long, value_name = "NAME|URI")]
-    pub(crate) to: Option<String>,
-    /// Take captures from this snapshot, not the newest that has them
-    #[arg(long, value_name = "SEQUENCE")]
-    pub(crate) snapshot: Option<u64>,
-    /// With --all and --to: let `restore apply` also write certificate issuers and contacts that the target does not have
-    #[arg(long)]
-    pub(crate) with_vault_settings: bool,
-    /// Where to write the plan
-    #[arg(long, value_name = "FILE", default_value = "restore-plan.json")]
-    pub(crate) out: PathBuf,
-}
-
 /// Arguments of `restore apply`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
@@ -357,16 +335,17 @@ pub(crate) struct RestoreLog {
 /// Arguments of `open`.
 #[derive(Debug, Args)]
 pub(crate) struct Open {
-    /// The sealed capture of an object or of a vault's settings, as it was stored: ….tar.zst.age
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// age identity file that opens it; may be repeated [default: archive.identity of the settings]
+    /// Sealed captures of objects or of vaults' settings, as they were stored: ….tar.zst.age
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// age identity file that opens them; may be repeated [default: archive.identity of the settings]
     #[arg(long = "identity", value_name = "FILE")]
     pub(crate) identities: Vec<PathBuf>,
-    /// Write its files into this new folder: backup.blob, metadata.json and README.txt, or settings.json and README.txt
+    /// Write what is inside into this new folder: backup.blob, metadata.json and README.txt, or settings.json and
+    /// README.txt; of several files, into a folder each in there
     #[arg(long, value_name = "DIR")]
     pub(crate) extract: Option<PathBuf>,
-    /// Print metadata.json or settings.json as it was stored
+    /// Print metadata.json or settings.json of the one file as it was stored
     #[arg(long, conflicts_with = "extract")]
     pub(crate) metadata: bool,
 }

@@ -28,6 +28,10 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+mod opened;
+
+pub(crate) use opened::{opened, opened_settings};
+
 /// A snapshot, in a few lines.
 pub(crate) fn snapshot(report: &SnapshotReport) -> String {
     let host = report.vault.trim_start_matches("https://");

@@ -29,10 +29,11 @@ fn complaint<T>(at: &[&str], message: impl Into<String>, hint: impl Into<String>
     Err(Complaint { at, message: message.into(), hint: hint.into() })
 }
 
-pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
+/// `needed`: whether there must be an archive.
+pub(super) fn settings(raw: Raw, env: &Env, needed: bool) -> Checked<Settings> {
     Ok(Settings {
         network: network(raw.network)?,
-        archive: archive(raw.archive, env)?,
+        archive: archive(raw.archive, env, needed)?,
         vaults: vaults(raw.vault, env)?,
         discover: discover(raw.discover, env)?,
         capture: capture(raw.capture),
@@ -58,7 +59,7 @@ fn network(raw: RawNetwork) -> Checked<Network> {
     Ok(Network { proxy: raw.proxy, ca_file: raw.ca_file, cloud })
 }
 
-fn archive(raw: RawArchive, env: &Env) -> Checked<Archive> {
+fn archive(raw: RawArchive, env: &Env, needed: bool) -> Checked<Archive> {
     let excluded = |field: &str, given: bool| match given {
         true => complaint(&["archive", field], format!("`{field}` has no meaning for a directory"), DOCS),
         false => Ok(()),
@@ -84,6 +85,7 @@ fn archive(raw: RawArchive, env: &Env) -> Checked<Archive> {
             }
             Store::Directory { path, shared: raw.shared.unwrap_or(false) }
         }
+        (None, None) if !needed && raw.credential.is_none() => Store::Nowhere,
         (container, _) => {
             let message = match container {
                 Some(_) => "`container` and `directory` exclude each other",

@@ -163,6 +163,8 @@ pub enum Store {
         /// Whether other users may read it.
         shared: bool,
     },
+    /// The settings name none, and whoever read them can do without.
+    Nowhere,
 }
 
 /// What a missing WORM protection means.
@@ -302,6 +304,20 @@ impl Settings {
     /// # Errors
     /// [`crate::error::Kind::Usage`], with file, line and column, or with the variable's name.
     pub fn load(path: Option<&Path>, cwd: &Path, env: &BTreeMap<String, String>) -> Result<Self> {
+        Settings::read(path, cwd, env, true)
+    }
+
+    /// The same for what can do without an archive, such as opening a capture, or restoring one that somebody brought in a
+    /// file: [`Store::Nowhere`] where none is named.
+    pub fn load_perhaps_without_archive(
+        path: Option<&Path>,
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        Settings::read(path, cwd, env, false)
+    }
+
+    fn read(path: Option<&Path>, cwd: &Path, env: &BTreeMap<String, String>, archive: bool) -> Result<Self> {
         let found = match path {
             Some(path) => Some(cwd.join(path)),
             None => Some(cwd.join(FILE_NAME)).filter(|path| path.exists()),
@@ -319,7 +335,7 @@ impl Settings {
                 .hint("`akv-archiver init` makes one; --config names another; the environment can replace it"));
         }
         environment::apply(&mut raw, env, cwd)?;
-        check::settings(raw, env).map_err(|complaint| {
+        check::settings(raw, env, archive).map_err(|complaint| {
             let at: Vec<&str> = complaint.at.iter().map(String::as_str).collect();
             let place = source.as_ref().map_or_else(|| "environment: ".to_owned(), |source| source.locate(&at));
             Error::usage(format!("{place}{}", complaint.message)).hint(complaint.hint)

@@ -94,6 +94,7 @@ fn archive(text: &mut String, archive: &Archive) {
                 &format!("shared = {shared}                      # whether other users of this machine may read it"),
             );
         }
+        Store::Nowhere => {}
     }
     text.push_str("# Who can open archives: public keys. Two, whose identities are kept in different places, are better than one.\n");
     list(text, "recipients", &archive.recipients);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 
 use super::protection::Demand;
-use super::restore::{Eyes, Hands, Logbook, apply, make_plan};
+use super::restore::{Eyes, Hands, Logbook, Request, apply, make_plan};
 use super::snapshot::{AHEAD, Doors, Effort, Order, Report, Rhythm, snapshot};
 use crate::ambient::{Ambient, ManualClock, SeededRandom};
 use crate::archive::{Appender, Reader, latest_snapshot};
@@ -164,17 +164,25 @@ impl House {
 
     pub(crate) async fn plan(&self, objects: &[&str]) -> Result<Plan> {
         let objects: Vec<Object> = objects.iter().map(|text| object(text)).collect();
+        self.plan_with(&Request::of(&objects)).await
+    }
+
+    pub(crate) async fn plan_with(&self, request: &Request) -> Result<Plan> {
         let reader = self.reader().await;
-        let eyes = Eyes {
-            reader: &reader,
+        let eyes = self.eyes(Some(&reader));
+        make_plan(&eyes, request).await
+    }
+
+    pub(crate) fn eyes<'a>(&'a self, reader: Option<&'a Reader<'a>>) -> Eyes<'a> {
+        Eyes {
+            reader,
             identities: &self.identities,
-            source: VaultUri::parse("https://prod.vault.azure.net").unwrap(),
+            source: self.vault.uri().clone(),
             target: &self.vault,
             facts: None,
             ambient: &self.ambient,
             progress: &Silent,
-        };
-        make_plan(&eyes, &objects, None).await
+        }
     }
 
     pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {

@@ -1,14 +1,23 @@
-//! What the archive holds: snapshots, the objects of the newest one, the captures of one object over time.
+//! What the archive holds: snapshots, the objects of the newest one, the captures of one object over time. Which capture
+//! a restore takes is `search`'s to find.
+
+mod log;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::archive::{Entries, Reader, latest_snapshot};
+pub use log::{Log, Range};
+pub(super) use log::{minute, told};
+pub use search::{Found, Population, Search, find, find_in, population, search};
+pub(super) use search::{gone_around, some_of};
+
+use crate::archive::{Reader, latest_snapshot};
 use crate::error::{Error, Kind, Result};
-use crate::format::entry::{Entry, Event, SnapshotRef};
-use crate::format::manifest::{CaptureRef, Header, Line, State, Status};
+use crate::format::entry::SnapshotRef;
+use crate::format::manifest::{Header, Line, State, Status};
 use crate::model::{Mode, Object, VaultUri};
 
 /// A committed snapshot, for a list.
@@ -90,8 +99,9 @@ pub async fn vaults(reader: &Reader<'_>, asked: &[VaultUri]) -> Result<Vec<Vault
 
 /// Every snapshot of `vault`, the newest first.
 pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snapshot>> {
-    let entries = entries(reader, vault).await?;
-    Ok(refs(&entries)
+    let log = Log::read(reader, vault).await?;
+    let each = log.snapshots().iter();
+    Ok(each
         .map(|snapshot| Snapshot {
             vault: vault.host().to_owned(),
             sequence: snapshot.sequence,
@@ -145,11 +155,11 @@ pub struct History {
 /// Every capture of `object` in the archive of `vault`. A damaged manifest hides what it had, and not what others have:
 /// whoever looks for a way back needs all that is left.
 pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) -> Result<History> {
-    let entries = entries(reader, vault).await?;
+    let log = Log::read(reader, vault).await?;
     let mut captures: Vec<Capture> = Vec::new();
     let (mut excluded, mut unreadable) = (None, Vec::new());
     let wanted = BTreeSet::from([object]);
-    for snapshot in refs(&entries) {
+    for snapshot in log.snapshots() {
         let (_, lines) = match lines_of(reader, snapshot, &wanted).await {
             Ok(found) => found,
             Err(error) if error.kind() == Kind::Tampered => {
@@ -180,7 +190,7 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
     captures.sort_by_key(|capture| std::cmp::Reverse(capture.captured_at));
     let excluded = excluded.unwrap_or(false);
     match captures.is_empty() && unreadable.is_empty() {
-        true => Err(unknown(vault, object, excluded)),
+        true => Err(search::unknown("the archive", vault, object, excluded)),
         false => {
             let (vault, object) = (vault.host().to_owned(), object.to_string());
             Ok(History { vault, object, captures, excluded, unreadable })
@@ -188,164 +198,8 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
     }
 }
 
-/// A capture, the manifest it was found in, and that manifest's sequence number.
-pub struct Found {
-    /// The snapshot.
-    pub snapshot: u64,
-    /// The capture.
-    pub capture: CaptureRef,
-    /// The vault as that snapshot saw it.
-    pub facts: Option<crate::model::VaultFacts>,
-}
-
-/// What a search found: one result per object, in order, and what a person should know of it.
-#[derive(Default)]
-pub struct Search {
-    /// What was found.
-    pub found: Vec<Option<Found>>,
-    /// Damage that the search went around, and captures that are older than the snapshot which names them.
-    pub notes: Vec<String>,
-    /// Objects that a snapshot left out by its policy, of those that were looked at.
-    excluded: BTreeSet<Object>,
-}
-
-impl Search {
-    /// The objects that were not found.
-    pub fn missing(&self, objects: &[Object]) -> Vec<Object> {
-        objects.iter().zip(&self.found).filter(|(_, found)| found.is_none()).map(|(object, _)| object.clone()).collect()
-    }
-
-    /// What was found; every object must have been.
-    pub fn all(self, vault: &VaultUri, objects: &[Object]) -> Result<Vec<Found>> {
-        let each = objects.iter().zip(self.found);
-        each.map(|(object, found)| found.ok_or_else(|| unknown(vault, object, self.excluded.contains(object))))
-            .collect()
-    }
-
-    /// Looks up in one snapshot what is still looked for.
-    async fn look(&mut self, reader: &Reader<'_>, snapshot: &SnapshotRef, objects: &[Object]) -> Result<()> {
-        let open = objects.iter().zip(&self.found).filter(|(_, found)| found.is_none());
-        let wanted: BTreeSet<&Object> = open.map(|(object, _)| object).collect();
-        let (header, lines) = lines_of(reader, snapshot, &wanted).await?;
-        let mut stale = Vec::new();
-        for (object, slot) in objects.iter().zip(&mut self.found).filter(|(_, slot)| slot.is_none()) {
-            let Some(line) = lines.get(object) else { continue };
-            if line.state == State::Excluded {
-                self.excluded.insert(object.clone());
-            }
-            let Some(capture) = line.capture.clone() else { continue };
-            if let Some(gap) = &line.gap {
-                let at = capture.captured_at.format("%Y-%m-%d %H:%M");
-                stale.push(format!("{object} ({}; captured {at})", gap.code));
-            }
-            *slot = Some(Found { snapshot: snapshot.sequence, capture, facts: header.facts.clone() });
-        }
-        if !stale.is_empty() {
-            let what = format!("snapshot {} could not take, and names earlier captures of", snapshot.sequence);
-            self.notes.push(format!("{what} {}", some_of(&stale)));
-        }
-        Ok(())
-    }
-}
-
-/// A list for a sentence, cut where nobody would read on.
-pub(super) fn some_of<T: ToString>(items: &[T]) -> String {
-    const SHOWN: usize = 10;
-    let shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
-    match items.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// The newest capture of each object, or that of snapshot `at`; every object must have one.
-pub async fn find(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Vec<Found>> {
-    search(reader, vault, objects, at).await?.all(vault, objects)
-}
-
-/// Looks for the newest capture of each object, or that of snapshot `at`. An object that the newest snapshot no longer
-/// has is looked for in older ones.
-///
-/// The head alone leads to the newest snapshot. What it has can be restored however long the log is. Damage is gone
-/// around and told: whoever needs a key back must not be stopped by a file that has nothing to do with it. What is used
-/// is signed all the same.
-pub async fn search(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object], at: Option<u64>) -> Result<Search> {
-    let mut search = Search { found: objects.iter().map(|_| None).collect(), ..Search::default() };
-    if at.is_none() {
-        let looked = match newest(reader, vault).await {
-            Ok(snapshot) => search.look(reader, &snapshot, objects).await,
-            Err(error) => Err(error),
-        };
-        match looked {
-            Err(error) if error.kind() == Kind::Tampered => {
-                search.notes.push(format!("the newest snapshot does not hold, and older ones were used: {error}"));
-            }
-            other => other?,
-        }
-    }
-    if search.found.iter().any(Option::is_none) {
-        let Entries { verified: entries, damaged } = reader.entries(vault).await?;
-        if entries.is_empty() {
-            return Err(no_log(vault));
-        }
-        if !damaged.is_empty() {
-            search.notes.push(format!("log entries {} do not hold, and were passed over", some_of(&damaged)));
-        }
-        for snapshot in refs(&entries).filter(|snapshot| at.is_none_or(|at| snapshot.sequence == at)) {
-            if search.found.iter().all(Option::is_some) {
-                break;
-            }
-            match search.look(reader, snapshot, objects).await {
-                Err(error) if error.kind() == Kind::Tampered && at.is_none() => {
-                    let note = format!("snapshot {} does not hold, and others were used: {error}", snapshot.sequence);
-                    search.notes.push(note);
-                }
-                other => other?,
-            }
-        }
-    }
-    let found = objects.iter().zip(&search.found).filter(|(_, found)| found.is_some());
-    let left_out: Vec<&Object> = found.map(|(object, _)| object).filter(|o| search.excluded.contains(o)).collect();
-    if !left_out.is_empty() {
-        let note = format!("the archive's policy leaves out, and only earlier snapshots have: {}", some_of(&left_out));
-        search.notes.push(note);
-    }
-    search.notes.dedup();
-    Ok(search)
-}
-
-/// The objects of a snapshot.
-pub struct Population {
-    /// The live ones: those that it could not take too, since an earlier snapshot may have.
-    pub live: Vec<Object>,
-    /// Those that the archive's policy left out.
-    pub excluded: Vec<Object>,
-}
-
-/// The objects of the newest snapshot, or of snapshot `at`. What was deleted by then is not among them.
-pub async fn all_objects(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Population> {
-    let entries = entries(reader, vault).await?;
-    let snapshot = refs(&entries).find(|snapshot| at.is_none_or(|at| snapshot.sequence == at));
-    let Some(snapshot) = snapshot else {
-        let which = at.map_or_else(|| "snapshot".to_owned(), |at| format!("snapshot {at}"));
-        return Err(Error::new(Kind::NotFound, format!("the archive holds no {which} of {}", vault.host()))
-            .hint("`akv-archiver list --snapshots` shows what there is"));
-    };
-    let mut population = Population { live: Vec::new(), excluded: Vec::new() };
-    let each = |_: &Header, line: Line| {
-        match line.state {
-            State::Live => population.live.push(line.object()),
-            State::Excluded => population.excluded.push(line.object()),
-            State::Managed | State::Deleted => {}
-        }
-        Ok(())
-    };
-    reader.manifest_lines(snapshot, each).await?;
-    Ok(population)
-}
-
 /// What a snapshot says of some objects. Of an object's lines as live and as deleted, the one with a capture.
-async fn lines_of(
+pub(in crate::jobs) async fn lines_of(
     reader: &Reader<'_>,
     snapshot: &SnapshotRef,
     wanted: &BTreeSet<&Object>,
@@ -364,50 +218,29 @@ async fn lines_of(
 
 async fn newest(reader: &Reader<'_>, vault: &VaultUri) -> Result<SnapshotRef> {
     let head = reader.head(vault).await?;
-    head.as_ref().and_then(latest_snapshot).cloned().ok_or_else(|| no_log(vault))
-}
-
-async fn entries(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Entry>> {
-    // Entries that do not verify were not written by us: `verify` names them, and what else is there is still there.
-    let entries = reader.entries(vault).await?.verified;
-    match entries.is_empty() {
-        true => Err(no_log(vault)),
-        false => Ok(entries),
-    }
-}
-
-/// The snapshots among log entries, the newest first.
-fn refs(entries: &[Entry]) -> impl Iterator<Item = &SnapshotRef> {
-    entries.iter().rev().filter_map(|entry| match &entry.event {
-        Event::Snapshot(snapshot) => Some(snapshot),
-        _ => None,
-    })
-}
-
-fn no_log(vault: &VaultUri) -> Error {
-    let vault = vault.host();
-    Error::new(Kind::NotFound, format!("the archive holds nothing of {vault}"))
-        .hint("`akv-archiver list --snapshots` shows what there is")
-}
-
-/// There is no capture of an object; perhaps because the policy leaves it out.
-fn unknown(vault: &VaultUri, object: &Object, excluded: bool) -> Error {
-    let message = format!("the archive holds no capture of {object} from {}", vault.host());
-    match excluded {
-        true => Error::new(Kind::NotFound, format!("{message}: its policy leaves the object out"))
-            .hint("what a policy leaves out was never read from the vault; change the policy and take a snapshot"),
-        false => Error::new(Kind::NotFound, message)
-            .hint("`akv-archiver list` shows what there is; a key or secret that belongs to a certificate is restored with the certificate"),
-    }
+    head.as_ref().and_then(latest_snapshot).cloned().ok_or_else(|| log::nothing(vault))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::entry::Event;
     use crate::format::manifest::Gap;
     use crate::jobs::fixture::{House, object};
     use crate::vault::Read as _;
     use std::time::Duration;
+
+    /// All that the archive has of some objects.
+    async fn searched(reader: &Reader<'_>, vault: &VaultUri, objects: &[Object]) -> Search {
+        let log = Log::read(reader, vault).await.unwrap();
+        search(reader, &log, &log.all(), objects).await.unwrap()
+    }
+
+    async fn populated(reader: &Reader<'_>, vault: &VaultUri, at: Option<u64>) -> Result<Population> {
+        let log = Log::read(reader, vault).await?;
+        let range = at.map_or_else(|| Ok(log.all()), |number| log.numbered(number))?;
+        population(reader, &log, &range).await
+    }
 
     /// Three snapshots: of k and a; then a changed; then k was deleted.
     async fn house() -> House {
@@ -454,8 +287,8 @@ mod tests {
     async fn a_damaged_manifest_hides_its_own_captures_and_no_others() {
         let house = house().await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let entries = reader.entries(vault).await.unwrap().verified;
-        let newest = refs(&entries).next().unwrap();
+        let log = Log::read(&reader, vault).await.unwrap();
+        let newest = &log.snapshots()[0];
         assert!(house.store.corrupt(newest.manifest.as_str(), "damaged"));
         let history = captures(&reader, vault, &object("secret/a")).await.unwrap();
         assert_eq!((history.captures.len(), history.unreadable), (2, vec![newest.sequence]));
@@ -486,7 +319,7 @@ mod tests {
         let (reader, vault) = (house.reader().await, house.vault.uri());
         let found = find(&reader, vault, &[object("secret/a")], None).await.unwrap();
         assert_eq!(found[0].snapshot, 3);
-        let older = search(&reader, vault, &[object("key/k")], None).await.unwrap();
+        let older = searched(&reader, vault, &[object("key/k")]).await;
         assert_eq!(older.found[0].as_ref().unwrap().snapshot, 2);
         assert!(older.notes.iter().any(|note| note.contains("log entries 1 ")), "{:?}", older.notes);
     }
@@ -497,7 +330,7 @@ mod tests {
         house.store.attacker_put("vaults/prod.vault.azure.net/log/0000000004", "junk").unwrap();
         house.store.corrupt(&house.files("/manifests/").await.remove(2), "junk");
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let search = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        let search = searched(&reader, vault, &[object("secret/a")]).await;
         assert_eq!(search.found[0].as_ref().unwrap().snapshot, 2);
         assert!(search.notes.len() >= 2, "{:?}", search.notes);
     }
@@ -528,10 +361,10 @@ mod tests {
             all.iter().map(|s| (s.sequence, s.captured, s.reused)).collect::<Vec<_>>(),
             [(3, 0, 2), (2, 1, 2), (1, 3, 0)]
         );
-        let kept = all_objects(&reader, vault, None).await.unwrap();
+        let kept = populated(&reader, vault, None).await.unwrap();
         assert_eq!(kept.live, [object("certificate/tls"), object("secret/a")]);
-        assert_eq!(all_objects(&reader, vault, Some(1)).await.unwrap().live.len(), 3);
-        assert_eq!(all_objects(&reader, vault, Some(9)).await.err().unwrap().kind(), Kind::NotFound);
+        assert_eq!(populated(&reader, vault, Some(1)).await.unwrap().live.len(), 3);
+        assert_eq!(populated(&reader, vault, Some(9)).await.err().unwrap().kind(), Kind::NotFound);
     }
 
     #[tokio::test]
@@ -543,13 +376,13 @@ mod tests {
         let listed = objects(&reader, vault).await.unwrap();
         let a = listed.iter().find(|listed| listed.object == "secret/a").unwrap();
         assert_eq!((a.state, a.gap.as_deref(), a.captured_at.is_some()), (State::Live, Some("denied"), true));
-        let found = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        let found = searched(&reader, vault, &[object("secret/a")]).await;
         assert_eq!(found.found[0].as_ref().unwrap().snapshot, 4);
         assert!(found.notes.iter().any(|note| note.contains("secret/a (denied; captured 20")), "{:?}", found.notes);
         let history = captures(&reader, vault, &object("secret/a")).await.unwrap();
         assert_eq!(history.captures.iter().map(|capture| capture.snapshot).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(snapshots(&reader, vault).await.unwrap()[0].gaps, 2);
-        assert_eq!(all_objects(&reader, vault, None).await.unwrap().live.len(), 2);
+        assert_eq!(populated(&reader, vault, None).await.unwrap().live.len(), 2);
     }
 
     #[tokio::test]
@@ -567,12 +400,12 @@ mod tests {
         let (reader, vault) = (house.reader().await, house.vault.uri());
         let listed = objects(&reader, vault).await.unwrap();
         assert_eq!(listed.iter().filter(|listed| listed.state == State::Excluded).count(), 2);
-        let all = all_objects(&reader, vault, None).await.unwrap();
+        let all = populated(&reader, vault, None).await.unwrap();
         assert_eq!((all.live.len(), all.excluded.len()), (1, 2));
         // What earlier snapshots have is still there, and it is told why later ones have it not.
         assert!(captures(&reader, vault, &object("secret/a")).await.unwrap().excluded);
         assert!(!captures(&reader, vault, &object("certificate/tls")).await.unwrap().excluded);
-        let found = search(&reader, vault, &[object("secret/a")], None).await.unwrap();
+        let found = searched(&reader, vault, &[object("secret/a")]).await;
         assert_eq!(found.found[0].as_ref().unwrap().snapshot, 3);
         assert!(found.notes.iter().any(|note| note.contains("policy leaves out")), "{:?}", found.notes);
         for error in [

@@ -3,7 +3,7 @@
 
 use super::plan::Refusal;
 use super::source::Source;
-use crate::model::{Place, VaultFacts, VaultUri};
+use crate::model::{Atlas, Place, SameWorld, VaultFacts, VaultUri};
 
 /// Vaults named in an alternative; more would hide the one that is meant.
 const NAMED: usize = 3;
@@ -19,6 +19,8 @@ pub struct Route {
     pub target: VaultUri,
     /// That vault as it is now.
     pub target_facts: Option<VaultFacts>,
+    /// Which regions are in one geography.
+    pub atlas: Atlas,
     /// Vaults whose facts could be read: refusals name those that would do.
     pub known: Vec<Known>,
 }
@@ -52,6 +54,7 @@ impl Route {
         let mut alternatives = vec![self.elsewhere(source)];
         if refusal == Refusal::PlaceUnknown {
             alternatives.push("grant Microsoft.KeyVault/vaults/read on both vaults (policies/roles/)".into());
+            alternatives.push("say in the settings in which geography a region is ([geography])".into());
             alternatives.push(format!("restore into the vault that it came from, {}", self.source));
         }
         Some(Obstacle { refusal, reason, alternatives })
@@ -115,23 +118,20 @@ impl Route {
             );
             return Some((Refusal::OtherSubscription, reason));
         }
-        apart(from, facts)
+        self.apart(from, facts)
     }
-}
 
-/// How two places are in different geographies. The same region is the same geography, also where nobody knows its name.
-fn apart(from: &Place, to: &Place) -> Option<(Refusal, String)> {
-    if from.location.eq_ignore_ascii_case(&to.location) {
-        return None;
-    }
-    match (&from.geography, &to.geography) {
-        (Some(ours), Some(theirs)) if ours == theirs => None,
-        (Some(ours), Some(theirs)) => {
-            Some((Refusal::OtherGeography, format!("the backup belongs to geography {ours}, the vault to {theirs}")))
+    /// How two places are in different geographies.
+    fn apart(&self, from: &Place, to: &Place) -> Option<(Refusal, String)> {
+        match self.atlas.same_world(from, to) {
+            SameWorld::Yes => None,
+            SameWorld::No { from, to } => {
+                Some((Refusal::OtherGeography, format!("the backup belongs to geography {from}, the vault to {to}")))
+            }
+            SameWorld::Unknown { regions } => {
+                let reason = format!("in which geography {} is, is not known", regions.join(" and "));
+                Some((Refusal::PlaceUnknown, reason))
+            }
         }
-        _ => Some((
-            Refusal::PlaceUnknown,
-            format!("whether {} and {} are in one geography is not known", from.location, to.location),
-        )),
     }
 }

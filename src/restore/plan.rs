@@ -22,7 +22,8 @@ pub struct Plan {
     pub plan: Uuid,
     /// When the slots were looked at.
     pub created: DateTime<Utc>,
-    /// The archive that the captures are in; none where they came from files.
+    /// The archive that the captures are in, or that was asked about captures in files and records their restore; none
+    /// where captures came from files and no archive was there.
     pub archive_id: Option<Uuid>,
     /// The vault that the captures were taken from.
     pub source: VaultUri,
@@ -218,6 +219,20 @@ impl Action {
     /// Whether it creates an object from a backup, which needs the capture opened.
     pub fn creates(self) -> bool {
         matches!(self, Action::Restore | Action::PurgeAndRestore)
+    }
+}
+
+impl Refusal {
+    /// Whether another vault might do.
+    pub fn of_place(self) -> bool {
+        matches!(
+            self,
+            Refusal::OtherCloud
+                | Refusal::OtherSubscription
+                | Refusal::OtherGeography
+                | Refusal::PlaceUnknown
+                | Refusal::StandardVault
+        )
     }
 }
 

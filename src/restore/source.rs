@@ -54,6 +54,14 @@ impl Source {
         newest(&self.versions)
     }
 
+    /// The versions, the one created last first.
+    pub fn newest_first(&self) -> Vec<(&String, &Version)> {
+        let mut versions: Vec<(&String, &Version)> = self.versions.iter().collect();
+        versions
+            .sort_by_key(|(_, version)| std::cmp::Reverse((version.attributes.created, version.attributes.updated)));
+        versions
+    }
+
     /// How a person would name the kind of thing: `key (HSM)`, `secret`.
     pub fn label(&self) -> String {
         match (self.object.kind, self.hsm) {

@@ -187,7 +187,7 @@ impl Identities {
                 Error::new(Kind::NoIdentity, format!("none of the identities opens it: {}", complaints.join("; ")))
             }
         };
-        Err(error.hint("set `identity` in [archive] to the identity file of one of the recipients"))
+        Err(error.hint("it opens with the identity file of one of its recipients: `identity` in [archive], or --identity of `open`"))
     }
 }
 

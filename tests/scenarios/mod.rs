@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod break_glass;
+mod choose;
 mod completeness;
 mod fleet;
 mod kill;

@@ -185,14 +185,7 @@ impl Stranger {
     /// A client of `azure` with the default principal.
     pub(crate) fn of(azure: &Emulator, runtime: Arc<Runtime>) -> Stranger {
         let ready = azure.ready();
-        Stranger::new(
-            runtime,
-            &ready.proxy,
-            &ready.ca_file,
-            &ready.tenant_id,
-            &ready.client_id,
-            &ready.client_secret,
-        )
+        Stranger::new(runtime, &ready.proxy, &ready.ca_file, &ready.tenant_id, &ready.client_id, &ready.client_secret)
     }
 
     fn new(

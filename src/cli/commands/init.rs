@@ -279,6 +279,7 @@ fn told(assembly: &Assembly, file: &Path, id: &str, created: bool, made: &Made) 
     let place = match &assembly.settings.archive.store {
         Store::Container { url, .. } => url.to_string(),
         Store::Directory { path, .. } => path.display().to_string(),
+        Store::Nowhere => String::new(),
     };
     let verb = if created { "Created" } else { "Found" };
     let mut text = format!("{verb} archive {id} in {place}.\n");

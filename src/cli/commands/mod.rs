@@ -42,7 +42,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::Verify => archive::verify(&assembly(config)?, console).await,
         Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),
-        Command::Restore(command) => restore::run(&assembly(config)?, console, command).await,
+        Command::Restore(command) => restore::run(&perhaps_without_archive(config)?, console, command).await,
         Command::Completions { shell } => documents::completions(console, shell),
         Command::Man { out } => documents::man(console, out.as_deref()),
         #[cfg(feature = "emulator")]
@@ -64,6 +64,12 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 /// The working directory.
 pub(crate) fn working_directory() -> Result<std::path::PathBuf> {
     std::env::current_dir().map_err(|error| Error::usage(format!("the working directory is gone: {error}")))
+}
+
+/// What can be assembled without an archive, where the settings name none.
+fn perhaps_without_archive(config: Option<&Path>) -> Result<Assembly> {
+    let settings = Settings::load_perhaps_without_archive(config, &working_directory()?, &environment())?;
+    Ok(Assembly::new(settings, Ambient::system()))
 }
 
 fn assembly(config: Option<&Path>) -> Result<Assembly> {

@@ -14,7 +14,7 @@ use crate::archive::{Appender, Reader};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::capture::Capture;
 use crate::format::entry::{Became, Change, IntentStep, Outcome, RestoreIntent};
-use crate::jobs::history;
+use crate::jobs::history::{self, Log};
 use crate::model::{Kind as ObjectKind, Object, VaultUri};
 use crate::progress::{Progress, Stop};
 use crate::restore::execute::{self, Captures, Done, Purge, Task, carry_out};
@@ -229,10 +229,11 @@ async fn check_named(reader: Option<&Reader<'_>>, source: &VaultUri, steps: &[St
             by_snapshot.entry(*snapshot).or_default().push(step);
         }
     }
-    let Some(reader) = reader else { return Ok(()) };
+    let (Some(reader), false) = (reader, by_snapshot.is_empty()) else { return Ok(()) };
+    let log = Log::read(reader, source).await?;
     for (snapshot, steps) in by_snapshot {
         let objects: Vec<Object> = steps.iter().map(|step| step.object.clone()).collect();
-        let found = history::find(reader, source, &objects, Some(snapshot)).await?;
+        let found = history::find_in(reader, &log, &objects, snapshot).await?;
         for (step, found) in steps.iter().zip(found) {
             if matches!(&step.from, Origin::Archive { capture, .. } if **capture != found.capture) {
                 let message = format!("the plan's capture of {} is not the one in snapshot {snapshot}", step.object);

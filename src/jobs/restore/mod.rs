@@ -2,22 +2,29 @@
 //! neither Azure nor the settings file.
 
 mod apply;
+mod brought;
+mod choose;
 mod claim;
 pub mod log;
 mod plan;
-pub mod settings;
 mod resume;
+pub mod settings;
 
 pub use apply::{Hands, Logbook, apply};
+pub use brought::{Brought, bring, plan_files};
+pub use choose::{Point, Request, Selection};
 pub use claim::read_ledger;
 pub use plan::{Eyes, make_plan};
 pub use resume::{Mode, Resumed, ResumedStep, open_intents, resume};
+
+use std::io::Read as _;
+use std::path::Path;
 
 use crate::archive::Reader;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::capture::{self, Capture};
 use crate::format::manifest::CaptureRef;
-use crate::model::{Object, VaultUri};
+use crate::model::{Digest, Object, VaultUri};
 use crate::restore::Origin;
 use crate::seal::Identities;
 
@@ -29,7 +36,12 @@ pub async fn open(reader: &Reader<'_>, identities: &Identities, reference: &Capt
         .map_err(|error| Error::new(Kind::Tampered, format!("couldn't open {}: {error}", reference.path)))
 }
 
-/// Opens the capture of `object` of `vault`, wherever it is.
+/// Opens the capture of an object of a vault, wherever it is: in the archive, with the digest that its manifest gives, or
+/// in a file, with the digest that the plan gives.
+///
+/// # Errors
+/// `Tampered` where the bytes are not those, and where they are a capture of something else: anyone can seal one to public
+/// recipients. `Usage` where it is in the archive and there is no archive.
 pub async fn fetch(
     reader: Option<&Reader<'_>>,
     identities: &Identities,
@@ -37,17 +49,50 @@ pub async fn fetch(
     object: &Object,
     from: &Origin,
 ) -> Result<Capture> {
-    let Origin::Archive { capture: reference, .. } = from else {
-        return Err(Error::new(Kind::Refused, format!("the capture of {object} came from a file")));
+    let (capture, place) = match (from, reader) {
+        (Origin::Archive { capture, .. }, Some(reader)) => {
+            (open(reader, identities, capture).await?, capture.path.to_string())
+        }
+        (Origin::Archive { .. }, None) => {
+            return Err(Error::usage(format!("the capture of {object} is in an archive, and there is none here"))
+                .hint("set `container` or `directory` in [archive]"));
+        }
+        (Origin::File { path, sha256 }, _) => {
+            let (capture, found) = open_file(identities, Path::new(path))?;
+            if found != *sha256 {
+                return Err(Error::new(Kind::Tampered, format!("{path} is not the file that the plan was made with"))
+                    .hint("nothing was changed with it; make a new plan"));
+            }
+            (capture, path.clone())
+        }
     };
-    let reader = reader.ok_or_else(|| Error::usage(format!("the capture of {object} is in an archive")))?;
-    let capture = open(reader, identities, reference).await?;
     match capture.metadata.object == *object && capture.metadata.vault == *vault {
         true => Ok(capture),
-        false => {
-            Err(Error::new(Kind::Tampered, format!("{} holds another object than {object} of {vault}", reference.path)))
-        }
+        false => Err(Error::new(Kind::Tampered, format!("{place} holds another object than {object} of {vault}"))
+            .hint("whoever wrote its name put another capture in its place; take one of another snapshot")),
     }
+}
+
+/// Opens a sealed capture in a file, and digests the file.
+fn open_file(identities: &Identities, path: &Path) -> Result<(Capture, Digest)> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| {
+        Error::usage(format!("couldn't read {shown}: {error}")).hint("is the stick still there?")
+    };
+    let mut sealed = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(capture::SEALED_MAX + 1).read_to_end(&mut sealed).map_err(failed)?;
+    if sealed.len() as u64 > capture::SEALED_MAX {
+        return Err(Error::new(Kind::Tampered, format!("{shown} is larger than any sealed capture")));
+    }
+    let packed = identities.open(&sealed).context(format!("couldn't open {shown}"))?;
+    if crate::format::settings::recognise(&packed) {
+        return Err(Error::usage(format!("{shown} holds the settings of a vault, and no object"))
+            .hint("`akv-archiver open` shows them"));
+    }
+    let capture = capture::unpack(&packed)
+        .map_err(|error| Error::new(Kind::Tampered, format!("couldn't open {shown}: {error}")))?;
+    Ok((capture, Digest::of(&sealed)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::claim::{Register, read_ledger};
 use crate::archive::Reader;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::entry::{Became, Change, IntentStep};
-use crate::jobs::history;
+use crate::jobs::history::{self, Log};
 use crate::model::{Object, VaultUri};
 use crate::restore::aftermath::action_of;
 use crate::restore::equivalence::Difference;
@@ -192,9 +192,15 @@ async fn origins(reader: &Reader<'_>, vault: &VaultUri, steps: &[IntentStep]) ->
         }
     }
     let mut origins = BTreeMap::new();
+    if by_snapshot.is_empty() {
+        return Ok(origins);
+    }
+    let log = Log::read(reader, vault).await?;
     for (snapshot, steps) in by_snapshot {
         let objects: Vec<Object> = steps.iter().map(|step| step.object.clone()).collect();
-        let found = match history::search(reader, vault, &objects, Some(snapshot)).await {
+        // The intent may be all that is left of its snapshot.
+        let Ok(range) = log.numbered(snapshot) else { continue };
+        let found = match history::search(reader, &log, &range, &objects).await {
             Ok(search) => search.found,
             Err(error) if error.kind() == Kind::Tampered => continue,
             Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! Carrying out, resuming, and the log of both, against a vault and a store in memory that fail in every way.
 
 mod crash;
+mod plans;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -852,66 +853,4 @@ async fn who_listens_hears_what_is_waited_for() {
     let hands = super::Hands { progress: &heard, ..house.hands(&house.store, &reader) };
     super::apply(&hands, &plan).await.unwrap();
     assert!(heard.0.lock().unwrap().iter().any(|text| text == "waiting for key/k to come free"), "{:?}", heard.0);
-}
-
-fn snapshot_of(step: &Step) -> u64 {
-    match &step.from {
-        Origin::Archive { snapshot, .. } => *snapshot,
-        Origin::File { .. } => 0,
-    }
-}
-
-#[tokio::test]
-async fn all_means_what_an_earlier_snapshot_has_where_the_newest_could_not_take_it() {
-    let house = House::new(&["secret/a", "secret/b", "secret/c"]).await;
-    house.snapshot().await.unwrap();
-    for name in ["secret/a", "secret/b"] {
-        house.vault.put(&object(name));
-    }
-    house.vault.put(&object("secret/d"));
-    house.vault.interfere(|_, moment, call| match (moment, call) {
-        (Moment::Before, Call::Backup(object)) if ["a", "d"].contains(&object.name.as_str()) => {
-            Err(vault::Error::new(Condition::Denied, "no"))
-        }
-        _ => Ok(()),
-    });
-    house.clock.advance(std::time::Duration::from_secs(60));
-    house.snapshot().await.unwrap();
-    let plan = house.plan(&[]).await.unwrap();
-    let found: Vec<(String, u64)> =
-        plan.steps.iter().map(|step| (step.object.to_string(), snapshot_of(step))).collect();
-    assert_eq!(found, [("secret/a".to_owned(), 2), ("secret/b".to_owned(), 2), ("secret/c".to_owned(), 2)]);
-    assert_eq!(plan.missing, ["secret/d"], "nothing has it, and that is told");
-}
-
-#[tokio::test]
-async fn all_does_not_mean_what_the_policy_leaves_out_and_the_plan_says_so() {
-    let house = House::new(&["secret/a", "secret/b"]).await;
-    house.snapshot().await.unwrap();
-    house
-        .commit(|manifest| {
-            manifest.lines[0].state = State::Excluded;
-            manifest.lines[0].capture = None;
-        })
-        .await;
-    let plan = house.plan(&[]).await.unwrap();
-    assert_eq!(plan.steps.iter().map(|step| step.object.to_string()).collect::<Vec<_>>(), ["secret/b"]);
-    assert!(plan.notes.iter().any(|note| note.ends_with("by name: secret/a")), "{:?}", plan.notes);
-    assert_eq!(house.plan(&["secret/a"]).await.unwrap().steps.len(), 1, "an earlier snapshot has it");
-}
-
-#[tokio::test]
-async fn a_plan_that_somebody_changed_is_not_carried_out() {
-    let house = House::new(&["secret/a", "secret/b"]).await;
-    house.snapshot().await.unwrap();
-    house.wipe(&["secret/a", "secret/b"]);
-    let mut plan = house.plan(&["secret/a", "secret/b"]).await.unwrap();
-    assert!(plan.steps.iter().all(|step| step.action == Action::Restore));
-    let Origin::Archive { capture: other, .. } = plan.steps[1].from.clone() else { panic!() };
-    plan.steps[0].from = Origin::Archive { snapshot: snapshot_of(&plan.steps[0]), capture: other };
-    house.vault.interfere(|_, _, call| match call {
-        Call::Restore(_) => panic!("nothing may be sent"),
-        _ => Ok(()),
-    });
-    assert_eq!(house.apply(&plan).await.unwrap_err().kind(), Kind::Tampered);
 }

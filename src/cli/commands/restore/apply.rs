@@ -16,10 +16,20 @@ use crate::jobs::restore::{Hands, Logbook, apply};
 
 pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
     let plan = read_plan(&arguments.plan)?;
-    let archive = assembly.archive()?;
-    let reader = archive.reader().await?;
+    // A plan that was made of files without an archive is carried out without one.
+    let archive = match plan.archive_id {
+        Some(_) => Some(assembly.archive()?),
+        None => None,
+    };
+    let reader = match &archive {
+        Some(archive) => Some(archive.reader().await?),
+        None => None,
+    };
     let identities = identities(assembly)?;
-    let signer = if arguments.without_log { None } else { Some(assembly.signer()?) };
+    let signer = match archive.is_none() || arguments.without_log {
+        true => None,
+        false => Some(assembly.signer()?),
+    };
     let target = assembly.governed(&plan.target)?;
     if plan.changes().next().is_some() && !arguments.yes {
         confirm(console, &render::restore::plan(&plan, &arguments.plan), &plan.target, plan.whole)?;
@@ -29,8 +39,11 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
     let operator = operator();
     let bar = Bar::new(plan.target.name());
     let hands = Hands {
-        logbook: signer.as_ref().map(|signer| Logbook { store: archive.store(), signer }),
-        reader: Some(&reader),
+        logbook: archive
+            .as_ref()
+            .zip(signer.as_ref())
+            .map(|(archive, signer)| Logbook { store: archive.store(), signer }),
+        reader: reader.as_ref(),
         identities: &identities,
         vault: &target,
         ambient: &assembly.ambient,
@@ -41,9 +54,9 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
         in_flight: usize::from(assembly.settings.capture.max_in_flight),
     };
     let applied = apply(&hands, &plan).await?;
-    let vault_settings = match applied.interrupted {
-        true => Vec::new(),
-        false => apply_settings(&reader, &identities, &target, &plan).await?,
+    let vault_settings = match (applied.interrupted, &reader) {
+        (false, Some(reader)) => apply_settings(reader, &identities, &target, &plan).await?,
+        (_, _) => Vec::new(),
     };
     drop(bar);
     let partial = applied.status == "partial" || rebuild::open(&vault_settings);

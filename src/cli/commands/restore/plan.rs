@@ -1,0 +1,168 @@
+//! `restore plan`: arguments into a request, the plan into a file and onto the screen.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::assemble::Assembly;
+use crate::cli::args::{Plan as Arguments, Term, Version};
+use crate::cli::commands::identities;
+use crate::cli::commands::rebuild::{self, With};
+use crate::cli::console::Console;
+use crate::cli::progress::Bar;
+use crate::cli::{files, render};
+use crate::error::{Context, Error, Kind, Result};
+use crate::jobs::restore::settings::{self, Rebuild};
+use crate::jobs::restore::{Eyes, Point, Request, Selection, bring, make_plan, plan_files};
+use crate::model::VaultUri;
+use crate::restore::{Allowed, Plan};
+use crate::vault;
+
+/// Makes a plan, writes it and prints it.
+pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Arguments) -> Result<ExitCode> {
+    replaceable(&arguments.out)?;
+    let (mut plan, around) = make(assembly, console, &arguments).await?;
+    let (rebuild, vault_settings) = match around {
+        Some(around) => {
+            let (written, of_target) =
+                rebuild::write(&arguments.out, &mut plan, around, arguments.with_vault_settings)?;
+            (Some(written), of_target)
+        }
+        None => (None, Vec::new()),
+    };
+    files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
+    let shown = With { inner: &plan, rebuild, vault_settings };
+    console.result(&shown, || {
+        let around = shown.rebuild.as_ref();
+        let around = around.map(|written| rebuild::told(written, &shown.vault_settings, arguments.with_vault_settings));
+        let next = match plan.changes().count() {
+            0 => "Nothing would be changed.".to_owned(),
+            n => format!(
+                "{n} would be changed. Written to {file}; `akv-archiver restore apply {file}` carries it out.",
+                file = arguments.out.display()
+            ),
+        };
+        format!("{}{}{next}", render::restore::plan(&plan, &arguments.out), around.unwrap_or_default())
+    });
+    Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
+        (true, _) => Kind::Refused.exit_code(),
+        (false, false) => Kind::Partial.exit_code(),
+        (false, true) => 0,
+    }))
+}
+
+async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> Result<(Plan, Option<Rebuild>)> {
+    let (request, asked) = request(assembly, arguments)?;
+    let archive = match arguments.files.is_empty() || assembly.has_archive() {
+        true => Some(assembly.archive()?),
+        false => None,
+    };
+    let identities = identities(assembly)?;
+    // Before anything is sent: a file that does not open needs no network to be told of.
+    let brought = match arguments.files.as_slice() {
+        [] => None,
+        files => Some(bring(&identities, files)?),
+    };
+    let reader = match &archive {
+        None => None,
+        Some(archive) => match (archive.reader().await, &brought) {
+            (Ok(reader), _) => Some(reader),
+            // That the archive does not answer is why somebody has a file in hand.
+            (Err(error), Some(_)) => {
+                console.complain(&format!("akv-archiver: warning: going on without the archive: {error}"));
+                None
+            }
+            (Err(error), None) => return Err(error),
+        },
+    };
+    let source = match (asked, &brought, &reader) {
+        (Some(vault), _, _) => vault,
+        (None, Some(brought), _) => brought.vault.clone(),
+        (None, None, Some(reader)) => assembly.one_vault(arguments.vault.as_deref(), reader).await?,
+        (None, None, None) => return Err(Error::internal("there is neither an archive nor a file")),
+    };
+    let target = match &arguments.to {
+        Some(to) => assembly.vault_uri(to)?,
+        None => source.clone(),
+    };
+    let (door, facts) = (assembly.vault(&target)?, assembly.facts(&target)?);
+    let others: Vec<VaultUri> = assembly.settings.vaults.iter().map(|vault| vault.uri.clone()).collect();
+    let bar = Bar::new(source.name());
+    let eyes = Eyes {
+        reader: reader.as_ref(),
+        identities: &identities,
+        source,
+        target: &door,
+        facts: Some(&facts as &dyn vault::Facts),
+        others: &others,
+        atlas: &assembly.atlas(),
+        ambient: &assembly.ambient,
+        progress: &bar,
+    };
+    let plan = match brought {
+        Some(brought) => plan_files(&eyes, brought, request.allowed).await?,
+        None => make_plan(&eyes, &request).await?,
+    };
+    let around = match (rebuild::wanted(&plan, arguments.with_vault_settings)?, &reader) {
+        (true, Some(reader)) => settings::rebuild(reader, &identities, &door, &plan).await?,
+        (_, _) => None,
+    };
+    Ok((plan, around))
+}
+
+/// What the arguments ask for, and the vault that they name, if they do.
+fn request(assembly: &Assembly, arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
+    let mut selection = Selection { kinds: arguments.kinds.clone(), all: arguments.all, ..Selection::default() };
+    for term in &arguments.objects {
+        match term.clone() {
+            Term::Object(object) => selection.objects.push(object),
+            Term::Pattern(pattern) => selection.patterns.push(pattern),
+        }
+    }
+    let mut vault = arguments.vault.as_deref().map(|text| assembly.vault_uri(text)).transpose()?;
+    let point = match (arguments.snapshot, arguments.at, arguments.version.clone()) {
+        (Some(number), _, _) => Point::Snapshot(number),
+        (None, Some(time), _) => Point::Time(time),
+        (None, None, Some(Version::Id(id))) => Point::Version(id),
+        (None, None, Some(Version::Whole { vault: named, object, id })) => {
+            if vault.as_ref().is_some_and(|vault| *vault != named) {
+                return Err(Error::usage(format!(
+                    "the identifier is of vault {}, and --vault is another",
+                    named.host()
+                ))
+                .hint("leave --vault out: the identifier names it"));
+            }
+            let told = selection.objects.iter().all(|other| *other == object) && selection.patterns.is_empty();
+            if !told {
+                return Err(Error::usage(format!("the identifier is of {object}, and another object is named"))
+                    .hint("leave the object out: the identifier names it"));
+            }
+            selection.objects = vec![object];
+            vault = Some(named);
+            Point::Version(id)
+        }
+        (None, None, None) => Point::Newest,
+    };
+    let allowed = Allowed {
+        purge: arguments.allow_purge,
+        recover_other: arguments.recover_other,
+        single_restore_override: arguments.override_single_restore.clone(),
+    };
+    Ok((Request { selection, point, allowed, vault_settings: arguments.with_vault_settings }, vault))
+}
+
+/// Refuses to write over what is no plan. A plan is made again in a moment, whoever made it; anything else may be dear.
+fn replaceable(path: &Path) -> Result<()> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let bytes = files::read(path, Plan::FILE_MAX).context("couldn't write the plan")?;
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: String,
+    }
+    match serde_json::from_slice::<Head>(&bytes) {
+        Ok(head) if head.format.starts_with("akv-archiver/plan/") => Ok(()),
+        _ => Err(Error::new(Kind::Conflict, format!("{} is there, and is no plan", path.display()))
+            .hint("name another file with --out; only an earlier plan is replaced")),
+    }
+}
