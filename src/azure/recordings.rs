@@ -207,7 +207,8 @@ async fn written(it: &Interaction, ask: Ask) -> &'static str {
         Ask::PutIssuer(name) => Setting::Issuer(name, &shown),
         _ => Setting::Contacts(&shown),
     };
-    door(&stage, it).write(setting).await.expect(&it.place());
+    let place = it.place();
+    door(&stage, it).write(setting).await.expect(&place);
     let sent = &stage.fake.authorised()[0];
     assert!(sent.url.contains(&it.path) && sent.method == "PUT", "{}: {}", it.place(), sent.url);
     let json = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap();
