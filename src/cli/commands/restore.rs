@@ -21,7 +21,7 @@ const PLAN_MAX: u64 = 256 * 1024 * 1024;
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
-        Restore::Plan(arguments) => plan::run(assembly, console, arguments).await,
+        Restore::Plan(arguments) => plan::run(assembly, console, *arguments).await,
         Restore::Apply(arguments) => carry_out(assembly, console, arguments).await,
     }
 }
