@@ -96,7 +96,7 @@ impl House {
             target: &self.vault,
             facts: None,
             others: &[],
-            atlas: &Atlas::default(),
+            atlas: Atlas::default(),
             ambient: &self.ambient,
             progress: &Silent,
         };

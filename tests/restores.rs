@@ -183,7 +183,7 @@ impl Table {
                 target: &target,
                 facts: Some(&arm as &dyn Facts),
                 others: &[],
-                atlas: &Atlas::default(),
+                atlas: Atlas::default(),
                 ambient: &self.stage.ambient,
                 progress: &Silent,
             };

@@ -272,7 +272,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Restore {
     /// Look at the names in the target vault and say what would be done; changes nothing
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// Carry out a plan
     Apply(Apply),
     /// Finish what somebody began and recorded no result of

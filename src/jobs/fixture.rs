@@ -16,7 +16,7 @@ use crate::format::archive::key_name;
 use crate::format::entry::{Event, SnapshotRef};
 use crate::format::manifest::{Counts, Manifest, Status};
 use crate::format::paths;
-use crate::model::{Mode, Object, VaultUri};
+use crate::model::{Atlas, Mode, Object, VaultUri};
 use crate::policy::Policy;
 use crate::progress::{Silent, Stop};
 use crate::restore::{Applied, Plan};
@@ -180,6 +180,8 @@ impl House {
             source: self.vault.uri().clone(),
             target: &self.vault,
             facts: None,
+            others: &[],
+            atlas: Atlas::default(),
             ambient: &self.ambient,
             progress: &Silent,
         }

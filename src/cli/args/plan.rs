@@ -9,16 +9,18 @@ use crate::model::{Kind, Object, Pattern, VaultUri, moment, object_of_id};
 
 const EXAMPLES: &str = "\
 Examples:
-  restore plan key/tde-protector                 its newest capture, into its own vault
-  restore plan 'key/payments-*' secret/app       patterns, in quotes, and names
-  restore plan --kind key --at '2026-11-20 03:00'
-                                                 all keys, as the archive had them then
-  restore plan --all --to https://spare.vault.azure.net
-                                                 the whole vault, into another
-  restore plan --version-containing https://prod.vault.azure.net/keys/tde/0123456789abcdef0123456789abcdef
-                                                 the newest capture that has the version which SQL Server asks for
-  restore plan --from-file /media/stick/capture.tar.zst.age
-                                                 a capture that somebody brought; no archive is needed";
+  # the newest capture of a key, into its own vault
+  akv-archiver restore plan key/tde-protector
+  # patterns (in quotes) and names
+  akv-archiver restore plan 'key/payments-*' secret/app
+  # all keys, as the archive had them then
+  akv-archiver restore plan --kind key --at '2026-11-20 03:00'
+  # the whole vault, into another
+  akv-archiver restore plan --all --to https://spare.vault.azure.net
+  # the newest capture with the version that SQL Server asks for
+  akv-archiver restore plan --version-containing https://prod.vault.azure.net/keys/tde/0123…
+  # a capture on a USB stick; no archive is needed
+  akv-archiver restore plan --from-file /media/stick/capture.tar.zst.age";
 
 /// Arguments of `restore plan`.
 #[derive(Debug, Args)]
@@ -41,18 +43,18 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "NAME|URI")]
     pub(crate) to: Option<String>,
     /// Take captures from this snapshot, not the newest that has them
-    #[arg(long, value_name = "SEQUENCE", help_heading = "From when", conflicts_with_all = ["at", "version", "files"])]
+    #[arg(long, value_name = "SEQUENCE", help_heading = "From which captures", conflicts_with_all = ["at", "version", "files"])]
     pub(crate) snapshot: Option<u64>,
     /// Take captures from the newest snapshot that had begun by then, and from older ones what it does not have:
     /// 2026-11-20, '2026-11-20 03:00' or RFC 3339, UTC; a date alone is its first moment
-    #[arg(long, value_name = "TIME", value_parser = moment::parse, help_heading = "From when", conflicts_with_all = ["version", "files"])]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse, help_heading = "From which captures", conflicts_with_all = ["version", "files"])]
     pub(crate) at: Option<DateTime<Utc>>,
     /// Take the newest capture that contains this version: the id of one of the named object's versions, or a whole
     /// identifier, which names vault and object too
-    #[arg(long = "version-containing", value_name = "ID|URL", value_parser = version, help_heading = "From when", conflicts_with_all = ["kinds", "all", "files"])]
+    #[arg(long = "version-containing", value_name = "ID|URL", value_parser = version, help_heading = "From which captures", conflicts_with_all = ["kinds", "all", "files"])]
     pub(crate) version: Option<Version>,
     /// Take the capture from this sealed file, without an archive; may be repeated
-    #[arg(long = "from-file", value_name = "FILE", num_args = 1.., help_heading = "From when", conflicts_with_all = ["objects", "kinds", "all", "vault"])]
+    #[arg(long = "from-file", value_name = "FILE", num_args = 1.., help_heading = "From which captures", conflicts_with_all = ["objects", "kinds", "all", "vault"])]
     pub(crate) files: Vec<PathBuf>,
     /// Purge soft-deleted objects that hold the names of others, where the vault allows it; nothing brings them back
     #[arg(long, help_heading = "What may be done")]

@@ -19,7 +19,7 @@ use crate::restore::Plan;
 /// Runs a `restore` command.
 pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore) -> Result<ExitCode> {
     match command {
-        Restore::Plan(arguments) => plan::run(assembly, console, arguments).await,
+        Restore::Plan(arguments) => plan::run(assembly, console, *arguments).await,
         Restore::Apply(arguments) => apply::run(assembly, console, arguments).await,
         Restore::Resume(arguments) => resume::run(assembly, console, arguments).await,
         Restore::Log(arguments) => log::run(assembly, console, arguments).await,

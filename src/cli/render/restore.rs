@@ -179,6 +179,7 @@ mod tests {
             steps,
             missing: Vec::new(),
             notes: Vec::new(),
+            settings: None,
         }
     }
 

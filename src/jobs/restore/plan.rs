@@ -34,7 +34,7 @@ pub struct Eyes<'a> {
     /// Vaults that may be named where the target will not do.
     pub others: &'a [VaultUri],
     /// Where regions are, for want of a management plane that tells.
-    pub atlas: &'a Atlas,
+    pub atlas: Atlas,
     /// Time and chance.
     pub ambient: &'a Ambient,
     /// Who listens.

@@ -4,7 +4,7 @@ use super::*;
 use crate::format::entry::{Became, Change, Entry, Event, FORMAT, IntentStep, Outcome, RestoreIntent, RestoreResult};
 use crate::format::manifest::CaptureRef;
 use crate::format::paths;
-use crate::model::{Attributes, Digest, Mode, Place, SoftDelete, VaultFacts, VaultUri, geography_of};
+use crate::model::{Atlas, Attributes, Digest, Mode, Place, SoftDelete, VaultFacts, VaultUri, geography_of};
 use crate::restore::slot::slots_of;
 use crate::restore::source::Version;
 use chrono::{DateTime, Utc};
@@ -66,7 +66,14 @@ pub(super) fn facts(subscription: &str, location: &str, sku: &str) -> Option<Vau
 pub(super) fn home() -> Route {
     let vault = uri("https://prod.vault.azure.net");
     let facts = facts("s1", "westeurope", "premium");
-    Route { source: vault.clone(), source_facts: facts.clone(), target: vault, target_facts: facts, known: Vec::new() }
+    Route {
+        source: vault.clone(),
+        source_facts: facts.clone(),
+        target: vault,
+        target_facts: facts,
+        atlas: Atlas::default(),
+        known: Vec::new(),
+    }
 }
 
 /// Into another vault.

@@ -94,7 +94,7 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
         target: &door,
         facts: Some(&facts as &dyn vault::Facts),
         others: &others,
-        atlas: &assembly.atlas(),
+        atlas: assembly.atlas(),
         ambient: &assembly.ambient,
         progress: &bar,
     };

@@ -116,7 +116,10 @@ async fn a_plan_for_many_reads_the_log_once_and_each_capture_once() {
     let store = Counting(&house.store, Default::default());
     let reader = crate::archive::Reader::open(&store, &house.verifiers).await.unwrap();
     let eyes = house.eyes(Some(&reader));
-    assert_eq!(crate::jobs::restore::make_plan(&eyes, &crate::jobs::restore::Request::of(&[])).await.unwrap().steps.len(), 40);
+    assert_eq!(
+        crate::jobs::restore::make_plan(&eyes, &crate::jobs::restore::Request::of(&[])).await.unwrap().steps.len(),
+        40
+    );
     let read = store.1.into_inner().unwrap();
     let count = |part: &str| read.iter().filter(|path| path.contains(part)).count();
     assert_eq!((count("/log/"), count("/captures/")), (3, 40), "{read:#?}");
@@ -143,7 +146,9 @@ async fn a_file_is_planned_with_and_the_archive_says_whether_it_names_it() {
         let files: Vec<_> = files.iter().map(|&file| file.clone()).collect();
         crate::jobs::restore::bring(&house.identities, &files)
     };
-    let plan = crate::jobs::restore::plan_files(&house.eyes(None), bring(&[&k, &a]).unwrap(), Default::default()).await.unwrap();
+    let plan = crate::jobs::restore::plan_files(&house.eyes(None), bring(&[&k, &a]).unwrap(), Default::default())
+        .await
+        .unwrap();
     assert_eq!(plan.steps.iter().map(|step| step.action).collect::<Vec<_>>(), [Action::Restore, Action::Nothing]);
     assert_eq!((plan.archive_id, plan.source.host()), (None, "prod.vault.azure.net"));
     let note = |plan: &crate::restore::Plan, part: &str| plan.notes.iter().any(|note| note.contains(part));
@@ -159,7 +164,8 @@ async fn a_file_is_planned_with_and_the_archive_says_whether_it_names_it() {
     let capture = crate::jobs::restore::open_file(&house.identities, &k).unwrap().0;
     let forged = house.recipients.close(&crate::format::capture::pack(&capture).unwrap()).unwrap();
     std::fs::write(&a, forged).unwrap();
-    let plan_of_forged = crate::jobs::restore::plan_files(&eyes, bring(&[&a]).unwrap(), Default::default()).await.unwrap();
+    let plan_of_forged =
+        crate::jobs::restore::plan_files(&eyes, bring(&[&a]).unwrap(), Default::default()).await.unwrap();
     assert!(note(&plan_of_forged, "no archive vouches for the files of key/k"), "{:?}", plan_of_forged.notes);
 
     let step = &plan.steps[0];
