@@ -261,8 +261,9 @@ fn the_demo_lives_on_these_roles() {
 #[test]
 fn planning_a_restore_needs_no_power_to_change_anything() {
     let roles = roles();
-    let changes =
-        |power: &str| ["/restore/action", "/recover/action", "/add/action"].iter().any(|it| power.ends_with(it));
+    let changes = |power: &str| {
+        ["/restore/action", "/recover/action", "/add/action", "/write"].iter().any(|it| power.ends_with(it))
+    };
     let powers: Vec<&str> = ["restore-operator", "archive-reader"]
         .iter()
         .flat_map(|name| roles[*name].powers())

@@ -135,7 +135,7 @@ fn the_vault_is_gone() {
     for path in ["keys/tde-protector", "keys/signing", "keys/tls", "secrets/tls", "certificates/tls"] {
         assert_eq!(seen(&world, "spare", path).0, 200, "{path}: {printed:#?}");
     }
-    for file in ["rebuild.json.bicep", "rebuild.json.sh"] {
+    for file in ["rebuild.bicep", "rebuild.sh"] {
         assert!(world.path(file).exists(), "{file}");
     }
     let again: Value = serde_json::from_slice(&std::fs::read(world.path("again.json")).unwrap()).unwrap();

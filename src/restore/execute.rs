@@ -2,11 +2,15 @@
 //! by looking at the slot, for an answer may be lost, and a 409 does not say what it means. Knows no archive: captures come
 //! from whoever asks, and what became of each step goes back there.
 
+mod assess;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
+
+pub use assess::{Assessed, assess};
 
 use super::aftermath::{Aftermath, action_of, aftermath, same};
 use super::equivalence::{Difference, compare, grave};
@@ -100,17 +104,6 @@ impl Done {
     }
 }
 
-/// What looking alone tells of a change that somebody began.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assessed {
-    /// It is over.
-    Settled(Done),
-    /// It is still to be done.
-    ToDo,
-    /// It cannot be told now.
-    Later(String),
-}
-
 /// Carries out changes: certificates first, for a certificate brings its key and secret. One outcome for each, in order.
 /// After a request to stop nothing new is begun.
 pub async fn carry_out(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Done> {
@@ -127,19 +120,6 @@ pub async fn carry_out(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Done> {
     }
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, done)| done).collect()
-}
-
-/// Looks what became of changes that somebody began. Changes nothing but, where a key came back, what no backup carries.
-pub async fn assess(hands: &Hands<'_>, tasks: &[Task]) -> Vec<Assessed> {
-    let work = Work::new(hands);
-    let looks: Vec<_> = tasks.iter().map(|task| work.assess(task).boxed()).collect();
-    let mut running = futures::stream::iter(looks).buffered(hands.in_flight.max(1));
-    let mut assessed = Vec::with_capacity(tasks.len());
-    while let Some(found) = running.next().await {
-        hands.progress.step();
-        assessed.push(found);
-    }
-    assessed
 }
 
 struct Work<'a> {
@@ -431,44 +411,6 @@ impl<'a> Work<'a> {
         let count = live.versions().len();
         let plural = if count == 1 { "version" } else { "versions" };
         Done { differences: found, ..Done::new(&task.object, result, format!("{did} with {count} {plural}{note}")) }
-    }
-
-    async fn assess(&self, task: &Task) -> Assessed {
-        let object = &task.object;
-        if self.hands.stop.asked().is_some() {
-            return Assessed::Later("stopped before it was looked at".to_owned());
-        }
-        // One that does not open now may do so later, with another identity; one that is damaged never will.
-        let capture = match self.hands.captures.open(object).await {
-            Ok(capture) => Some(capture),
-            Err(error) if error.kind() == crate::error::Kind::Tampered || task.change == Change::Recover => None,
-            Err(error) if error.kind() == crate::error::Kind::Refused => None,
-            Err(error) => return Assessed::Later(error.to_string()),
-        };
-        let captured = capture.as_ref().map(|capture| Source::of(capture).versions);
-        let mut limbo = self.patience.with(object);
-        loop {
-            let why = match observe(self.hands.vault, object).await {
-                Ok(slot) => match aftermath(task.change, captured.as_ref(), &slot) {
-                    Aftermath::Landed => {
-                        let did = if task.change.creates() { "restored" } else { "recovered" };
-                        return Assessed::Settled(self.came_back(task, capture.as_ref(), did).await);
-                    }
-                    Aftermath::Other(became, why) => return Assessed::Settled(Done::new(object, became, why)),
-                    Aftermath::Open if task.change.creates() && capture.is_none() => {
-                        let why = "nothing came back, and its capture cannot be had here; make a new plan";
-                        return Assessed::Settled(Done::new(object, Became::Failed, why));
-                    }
-                    Aftermath::Open => return Assessed::ToDo,
-                    Aftermath::Moving => "it is being deleted, purged or recovered".to_owned(),
-                },
-                Err(error) if error.condition == Condition::InTransition => error.to_string(),
-                Err(error) => return Assessed::Later(error.to_string()),
-            };
-            if limbo.wait("settle").await != Waited::Again {
-                return Assessed::Later(why);
-            }
-        }
     }
 }
 

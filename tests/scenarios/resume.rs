@@ -14,7 +14,7 @@ fn a_restore_whose_result_was_not_recorded_is_shown_kept_apart_and_closed() {
     let names = ["key/tde-protector", "secret/app-0000"];
     world.run(&[&["restore", "plan"], &names[..], &spare[..]].concat()).succeeded();
     let refusal = Status { code: 403, headers: BTreeMap::new(), body: None, when: When::Before };
-    let result = Rule::new(Action::Status(refusal)).method("PUT").path("/log/0000000003");
+    let result = Rule::new(Action::Status(refusal)).method("PUT").path("0000000003");
     world.azure.fault(result.window(0, 1000)).unwrap();
     let ran = world.run(&["restore", "apply", "--yes"]).exited(12);
     assert!(ran.stderr.contains("the vault was changed (2 done)") && ran.stderr.contains("restore resume"), "{ran:#?}");
