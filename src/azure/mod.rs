@@ -6,6 +6,7 @@
 
 mod arm;
 mod bodies;
+mod challenge;
 mod classify;
 mod cloud;
 mod container;
@@ -93,7 +94,8 @@ impl Connection {
 
     /// The vault at `uri`; nothing is sent.
     pub fn vault(&self, uri: &VaultUri) -> Result<Vault> {
-        let (caller, options) = self.door();
+        let (caller, mut options) = self.door();
+        options.per_try_policies.insert(0, Arc::new(challenge::Challenges::default()));
         let unusable = |why: String| Error::usage(format!("the vault address {uri} cannot be used: {why}"));
         let origin = Url::parse(uri.as_str()).map_err(|error| unusable(error.to_string()))?;
         let objects = objects::Objects::new(uri, &self.credential(), &self.api_version, &options)

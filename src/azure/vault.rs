@@ -519,6 +519,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn trap_three_clients_and_many_lists_ask_for_one_challenge() {
+        let empty = || page("", "null");
+        let stage = Stage::new([empty(), empty(), empty(), empty()]);
+        let vault = vault(&stage);
+        let lists = Kind::ALL.map(|kind| pages(&vault, Listing::Live(kind)));
+        let all = futures::join!(futures::future::join_all(lists), pages(&vault, Listing::Deleted(Kind::Key)));
+        assert!(all.0.iter().chain([&all.1]).all(Result::is_ok));
+        assert_eq!((stage.fake.log().len(), vault.traffic().requests), (5, 5), "four pages and one challenge");
+    }
+
+    #[tokio::test]
+    async fn a_challenge_that_is_told_again_is_judged_again() {
+        let stage = Stage::new([]);
+        let challenge =
+            r#"Bearer authorization="https://login.microsoftonline.com/t", scope="https://evil.example/.default""#;
+        stage.fake.early([with(401, &[("www-authenticate", challenge)], "")]);
+        let vault = vault(&stage);
+        for object in ["key/tde", "secret/tde"] {
+            let error = vault.backup(&Object::parse(object).unwrap()).await.unwrap_err();
+            assert_eq!(error.condition, Condition::Malformed, "{error}");
+            assert!(error.message.contains("challenge"), "{error}");
+        }
+        assert_eq!(stage.fake.log().len(), 1);
+    }
+
+    #[tokio::test]
     async fn trap_a_refused_sign_in_says_why_and_shows_no_secret() {
         let stage = Stage::new([]);
         let refusal = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;

@@ -85,6 +85,12 @@ impl Trial {
         std::mem::take(&mut self.seen())
     }
 
+    /// Notes an answer to a request without a token that was not sent, since its answer was known.
+    pub(super) fn told(&self, answer: Answer) {
+        let mut seen = self.seen();
+        (seen.authorised, seen.answer) = (false, Some(answer));
+    }
+
     /// Requests sent to the service, and how long the last answer took; zero if there was none.
     pub(super) fn spent(&self) -> (u32, Duration) {
         let seen = self.seen();
