@@ -516,10 +516,6 @@ fn struck(row: &Row, method: &str, nth: u64, when: When) -> bool {
     let rule = Rule::new(Strike::Reset(when)).host("*.vault.azure.net").method(method).caller(&caller).window(nth, 1);
     table.stage.emulator.fault(rule).unwrap();
     until_nothing_is_left(&table, row);
-    assert!(
-        table.stage.emulator.requests().iter().any(|request| request.fault.is_some()),
-        "{told}: nothing was struck"
-    );
     table.stage.emulator.clear_faults();
     let landed =
         |(_, path, status): &&(String, String, Option<u16>)| path.ends_with("/restore") && *status == Some(200);
