@@ -2,6 +2,7 @@
 //! what it hands out are the doors that jobs are written against.
 
 mod fleet;
+mod status;
 
 use std::collections::BTreeMap;
 use std::path::Path;

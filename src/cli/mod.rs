@@ -8,10 +8,12 @@ mod console;
 mod demo;
 mod files;
 mod logging;
+mod metrics;
 mod progress;
 mod prompt;
 mod render;
 mod signals;
+mod standing;
 mod summary;
 mod table;
 

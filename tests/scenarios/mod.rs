@@ -8,5 +8,6 @@ mod kill;
 mod pace;
 mod policy;
 mod restore;
+mod status;
 mod story;
 mod worm;
