@@ -6,6 +6,7 @@ mod discover;
 mod gate;
 mod governor;
 pub mod memory;
+mod rights;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 pub use discover::{Discover, Sighting};
 pub use gate::{Gate, Heard, Load, Outcome, Pass};
 pub use governor::{Governor, Subscription};
+pub use rights::Rights;
 
 use crate::error;
 use crate::model::{Kind, Name, Object, VaultFacts, VaultUri};

@@ -52,7 +52,7 @@ fn a_monitor_with_read_access_and_nothing_else_sees_where_vaults_stand() {
     let verifier = settings["archive"]["verifiers"].as_array().unwrap()[0].as_str().unwrap();
     let monitor = &ready.principals["monitor"];
     let credential = format!(
-        "{{ type = \"client-secret\", tenant_id = \"{}\", client_id = \"{}\", client_secret_env = \"MONITOR\" }}",
+        "{{ kind = \"client-secret\", tenant_id = \"{}\", client_id = \"{}\", client_secret_env = \"MONITOR\" }}",
         ready.tenant_id, monitor.client_id
     );
     let only = format!(

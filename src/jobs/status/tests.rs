@@ -1,3 +1,5 @@
+//! Tests of `status`, against a store in memory.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
