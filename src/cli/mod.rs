@@ -6,6 +6,7 @@ mod commands;
 mod console;
 #[cfg(feature = "emulator")]
 mod demo;
+mod diagnosis;
 mod files;
 mod logging;
 mod metrics;
