@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use super::Assembly;
-use crate::azure::Container;
 use crate::config::{self, Credential, Store};
 use crate::error::Result;
 use crate::model::VaultUri;
 use crate::store::Seat;
-use crate::vault::Rights;
 
 /// Where a credential is to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +42,11 @@ impl Assembly {
     }
 
     /// The archive's surroundings in Azure; a directory has none.
-    pub fn seat(&self) -> Result<Option<impl Seat + use<>>> {
-        match &self.settings.archive.store {
-            Store::Container { .. } => self.container().map(Some),
-            Store::Directory { .. } => Ok(None::<Container>),
-        }
-    }
-
-    /// The management plane, to ask what the identity that reads a vault may do with it.
-    pub fn vault_rights(&self, uri: &VaultUri) -> Result<impl Rights + use<>> {
-        self.facts(uri)
+    pub fn seat(&self) -> Result<Option<Box<dyn Seat>>> {
+        Ok(match &self.settings.archive.store {
+            Store::Container { .. } => Some(Box::new(self.container()?)),
+            Store::Directory { .. } => None,
+        })
     }
 
     /// The files that hold secrets, each with what it is.

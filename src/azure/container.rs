@@ -310,7 +310,11 @@ impl Seat for Container {
         arm.container_rights(&self.address).await.map_err(managed)
     }
 
-    fn clock_skew(&self) -> Option<TimeDelta> {
+    async fn clock_skew(&self) -> Option<TimeDelta> {
+        if self.caller.meter().skew().is_none() {
+            // A refusal tells the time as well as an answer does.
+            drop(self.guard().await);
+        }
         self.caller.meter().skew()
     }
 }

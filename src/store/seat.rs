@@ -16,8 +16,8 @@ pub trait Seat: Send + Sync {
     /// may not ask.
     async fn rights(&self) -> Result<Permissions, Error>;
 
-    /// The store's clock minus ours, by its last answer; `None` before the first.
-    fn clock_skew(&self) -> Option<TimeDelta>;
+    /// The store's clock minus ours, asked for if nothing was heard yet; `None` where it does not tell.
+    async fn clock_skew(&self) -> Option<TimeDelta>;
 }
 
 /// Where an account is.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod break_glass;
 mod completeness;
+mod doctor;
 mod fleet;
 mod kill;
 mod pace;

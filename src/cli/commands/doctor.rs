@@ -15,15 +15,12 @@ use crate::error::{Error, Kind, Result};
 use crate::format::archive::ARCHIVE_MAX;
 use crate::format::paths;
 use crate::jobs::doctor::{
-    Check, Custody, Verdict, check_archive_rights, check_clock, check_custody, check_keys, check_place, check_store,
-    check_vault, check_vault_rights,
+    Check, Custody, Doors, Verdict, check_custody, check_keys, check_seat, check_store, check_vault,
 };
 use crate::jobs::fleet::Wish;
 use crate::jobs::promises;
 use crate::model::VaultUri;
 use crate::progress::Progress;
-use crate::store::{Read as _, Seat as _, Site};
-use crate::vault::{self, Read as _, Rights as _};
 
 /// Runs every check. The exit code is that of the first that failed.
 pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
@@ -32,26 +29,40 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console) -> Result<ExitCo
     let mut checks = keys(assembly);
     checks.extend(custody(assembly));
     let mut door = Door { assembly, known: Vec::new() };
-    let site = match assembly.archive() {
-        Ok(archive) => match door.open(assembly.archive_credential(), Service::Storage, "archive", &mut checks).await {
-            true => {
-                checks.extend(archive_checks(assembly, &archive).await);
-                checks.extend(policies(assembly, &archive).await);
-                seat(assembly, &mut checks).await?
-            }
-            false => None,
-        },
+    let mut site = None;
+    let archive = match assembly.archive() {
+        Ok(archive) => {
+            let let_in = door.open(assembly.archive_credential(), Service::Storage, "archive", &mut checks).await;
+            Some(archive).filter(|_| let_in)
+        }
         Err(error) => {
             checks.push(Check::fail("archive", "settings", error));
             None
         }
     };
-    for (name, uri) in vaults(assembly, &mut checks).await {
+    if let Some(archive) = &archive {
+        checks.extend(archive_checks(assembly, archive).await);
+        if let Some(seat) = assembly.seat()? {
+            let (surroundings, found) = check_seat(seat.as_ref(), &assembly.ambient).await;
+            checks.extend(surroundings);
+            site = found;
+        }
+    }
+    checks.extend(policies(assembly, archive.as_ref()).await);
+    for (name, uri) in vaults(&mut door, &mut checks).await {
         match assembly.vault(&uri) {
             Ok(vault) => {
                 let credential = assembly.vault_credential(&uri)?;
                 if door.open(Some(credential), Service::Vaults, &name, &mut checks).await {
-                    checks.extend(vault_checks(assembly, &name, &vault, site.as_ref()).await?);
+                    let plane = assembly.facts(&uri)?;
+                    let doors = Doors {
+                        name: &name,
+                        vault: &vault,
+                        facts: Some(&plane),
+                        rights: Some(&plane),
+                        site: site.as_ref(),
+                    };
+                    checks.extend(check_vault(&doors, &assembly.ambient).await);
                 }
             }
             Err(error) => checks.push(Check::fail(&name, "settings", error)),
@@ -99,60 +110,6 @@ impl Door<'_> {
     }
 }
 
-/// Where the archive is and what the job may do there. Returns the place, if it is known.
-async fn seat(assembly: &Assembly, checks: &mut Vec<Check>) -> Result<Option<Site>> {
-    const SUBJECT: &str = "archive";
-    let Some(seat) = assembly.seat()? else { return Ok(None) };
-    match seat.rights().await {
-        Ok(held) => checks.extend(check_archive_rights(SUBJECT, &held)),
-        Err(error) => checks.push(unknown_rights(SUBJECT, &error.to_string(), "archive-writer")),
-    }
-    // The account is asked of Resource Manager; the container itself tells the time.
-    if let Err(error) = seat.guard().await {
-        tracing::debug!(%error, "the container does not tell its time");
-    }
-    if let Some(skew) = seat.clock_skew() {
-        let now = assembly.ambient.now();
-        checks.push(check_clock(SUBJECT, now + skew, now));
-    }
-    match seat.site().await {
-        Ok(site) => Ok(Some(site)),
-        Err(error) => {
-            let fix = "grant Microsoft.Storage/storageAccounts/read (policies/roles/archive-writer.json)";
-            checks.push(Check::warn(SUBJECT, "place", format!("not known: {error}"), fix));
-            Ok(None)
-        }
-    }
-}
-
-async fn vault_checks(
-    assembly: &Assembly,
-    name: &str,
-    vault: &dyn vault::Read,
-    site: Option<&Site>,
-) -> Result<Vec<Check>> {
-    let facts = assembly.facts(vault.uri())?;
-    let seen = check_vault(name, vault, Some(&facts as &dyn vault::Facts), &assembly.ambient).await;
-    let mut checks = seen.checks;
-    // What could not be reached cannot be judged either.
-    if checks.first().is_some_and(|first| first.kind == Some(Kind::NotFound)) {
-        return Ok(checks);
-    }
-    match assembly.vault_rights(vault.uri())?.rights(vault.uri()).await {
-        Ok(held) => checks.extend(check_vault_rights(name, &held, seen.facts.as_ref().map(|facts| facts.rbac))),
-        Err(error) => checks.push(unknown_rights(name, &error.to_string(), "snapshot-reader")),
-    }
-    if let (Some(facts), Some(site)) = (&seen.facts, site) {
-        checks.extend(check_place(name, &facts.place, site));
-    }
-    Ok(checks)
-}
-
-fn unknown_rights(subject: &str, why: &str, role: &str) -> Check {
-    let fix = format!("grant Microsoft.Authorization/permissions/read (policies/roles/{role}.json)");
-    Check::warn(subject, "least privilege", format!("what the identity may do could not be asked: {why}"), &fix)
-}
-
 /// How the files that hold secrets are kept.
 fn custody(assembly: &Assembly) -> Vec<Check> {
     let custody = |(what, path): (&'static str, &Path)| Custody {
@@ -165,12 +122,18 @@ fn custody(assembly: &Assembly) -> Vec<Check> {
 }
 
 /// The vaults that tonight's job would take: what the settings name, and what they look for.
-async fn vaults(assembly: &Assembly, checks: &mut Vec<Check>) -> Vec<(String, VaultUri)> {
+async fn vaults(door: &mut Door<'_>, checks: &mut Vec<Check>) -> Vec<(String, VaultUri)> {
+    let assembly = door.assembly;
     let named = || assembly.settings.vaults.iter().map(|vault| (vault.name.clone(), vault.uri.clone())).collect();
     if assembly.settings.discover.is_empty() {
         return named();
     }
     const CHECK: &str = "look for vaults";
+    for rule in &assembly.settings.discover {
+        if !door.open(Some(rule.credential.clone()), Service::Vaults, "discover", checks).await {
+            return named();
+        }
+    }
     match assembly.fleet(false, &Wish::default()).await {
         Ok(Fleet { members, warnings, shortfall, .. }) => {
             for warning in warnings {
@@ -213,11 +176,14 @@ fn keys(assembly: &Assembly) -> Vec<Check> {
 }
 
 /// What each policy in use demands of the archive. Who only reads archives takes no snapshot that it could hinder.
-async fn policies(assembly: &Assembly, archive: &Archive) -> Vec<Check> {
+async fn policies(assembly: &Assembly, archive: Option<&Archive>) -> Vec<Check> {
     if assembly.settings.archive.signer.is_none() {
         return Vec::new();
     }
-    let guard = archive.store().guard().await.ok().map(|guard| (archive.store().describe(), guard));
+    let guard = match archive.map(Archive::store) {
+        Some(store) => store.guard().await.ok().map(|guard| (store.describe(), guard)),
+        None => None,
+    };
     let recipients = assembly.recipients().map_or(0, |recipients| recipients.len());
     let mut checks = Vec::new();
     for choice in assembly.settings.policies() {

@@ -12,7 +12,7 @@ const WARN: TimeDelta = TimeDelta::minutes(5);
 const FAIL: TimeDelta = TimeDelta::hours(1);
 
 /// Compares clocks: theirs, as a `Date` header told, and ours.
-pub fn check_clock(subject: &str, theirs: DateTime<Utc>, ours: DateTime<Utc>) -> Check {
+pub(super) fn check_clock(subject: &str, theirs: DateTime<Utc>, ours: DateTime<Utc>) -> Check {
     const FIX: &str = "synchronise this machine's clock";
     let skew = ours - theirs;
     let detail = format!("{} s from the service's", skew.num_seconds());

@@ -80,7 +80,9 @@ mod tests {
         let verdicts = |files: &[Custody], signs| {
             check_custody(files, signs).into_iter().map(|check| check.verdict).collect::<Vec<_>>()
         };
-        for (mode, verdict) in [(0o100_600, Verdict::Ok), (0o400, Verdict::Ok), (0o640, Verdict::Warn), (0o604, Verdict::Warn)] {
+        for (mode, verdict) in
+            [(0o100_600, Verdict::Ok), (0o400, Verdict::Ok), (0o640, Verdict::Warn), (0o604, Verdict::Warn)]
+        {
             assert_eq!(verdicts(&[file("signer", Some(mode))], true), [verdict], "{mode:o}");
         }
         assert_eq!(verdicts(&[file("signer", None)], true), [], "that it cannot be read is told elsewhere");

@@ -12,12 +12,11 @@ use serde::Serialize;
 
 use crate::error::{self, Kind};
 
-pub use clock::check_clock;
+use clock::check_clock;
 pub use keys::{Custody, check_custody, check_keys};
-pub use place::check_place;
-pub use privilege::{check_archive_rights, check_vault_rights};
-pub use store::check_store;
-pub use vault::{Seen, check_vault};
+use place::check_place;
+pub use store::{check_seat, check_store};
+pub use vault::{Doors, check_vault};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -5,7 +5,7 @@ use crate::model::{Place, geography_of};
 use crate::store::Site;
 
 /// Compares the places of a vault and of the archive's storage account.
-pub fn check_place(subject: &str, vault: &Place, archive: &Site) -> Vec<Check> {
+pub(super) fn check_place(subject: &str, vault: &Place, archive: &Site) -> Vec<Check> {
     let apart = match vault.subscription.eq_ignore_ascii_case(&archive.subscription) {
         true => Check::warn(
             subject,
@@ -38,11 +38,8 @@ mod tests {
 
     #[test]
     fn what_takes_both_away_is_a_warning() {
-        let vault = Place {
-            subscription: "ONE".into(),
-            location: "westeurope".into(),
-            geography: geography_of("westeurope"),
-        };
+        let vault =
+            Place { subscription: "ONE".into(), location: "westeurope".into(), geography: geography_of("westeurope") };
         for (subscription, location, verdicts) in [
             ("two", "northeurope", [Verdict::Ok, Verdict::Ok]),
             ("one", "northeurope", [Verdict::Warn, Verdict::Ok]),

@@ -112,7 +112,10 @@ const OVER_ARCHIVES: &[Power] = &[
         name: "set protection",
         danger: "it could shorten or remove what is not locked, or lock what you want to end",
         actions: &[
-            (Data, "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/immutableStorage/runAsSuperUser/action"),
+            (
+                Data,
+                "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/immutableStorage/runAsSuperUser/action",
+            ),
             (Management, "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/write"),
             (Management, "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/delete"),
             (Management, "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/lock/action"),
@@ -132,9 +135,14 @@ const OVER_ARCHIVES: &[Power] = &[
 
 /// Judges what the job's identity may do with a vault. `rbac` is whether role assignments decide about the objects in it;
 /// `None` where that is not known.
-pub fn check_vault_rights(subject: &str, held: &Permissions, rbac: Option<bool>) -> Vec<Check> {
-    let mut checks =
-        judge(subject, OVER_VAULTS, held, rbac != Some(false), "give the job the role policies/roles/snapshot-reader.json only");
+pub(super) fn check_vault_rights(subject: &str, held: &Permissions, rbac: Option<bool>) -> Vec<Check> {
+    let mut checks = judge(
+        subject,
+        OVER_VAULTS,
+        held,
+        rbac != Some(false),
+        "give the job the role policies/roles/snapshot-reader.json only",
+    );
     if rbac == Some(false) {
         checks.push(Check::warn(
             subject,
@@ -147,8 +155,13 @@ pub fn check_vault_rights(subject: &str, held: &Permissions, rbac: Option<bool>)
 }
 
 /// Judges what the job's identity may do with the archive's container.
-pub fn check_archive_rights(subject: &str, held: &Permissions) -> Vec<Check> {
+pub(super) fn check_archive_rights(subject: &str, held: &Permissions) -> Vec<Check> {
     judge(subject, OVER_ARCHIVES, held, true, "give the job the role policies/roles/archive-writer.json only")
+}
+
+/// What to say where Azure may not be asked.
+pub(super) fn unknown_rights(subject: &str, why: &dyn std::fmt::Display, fix: &str) -> Check {
+    Check::warn(subject, "least privilege", format!("what the identity may do could not be asked: {why}"), fix)
 }
 
 fn judge(subject: &str, powers: &[Power], held: &Permissions, data: bool, fix: &str) -> Vec<Check> {

@@ -1,10 +1,12 @@
 //! The archive's store: reachable, write-once, ours to add to. Nothing is added: the attempt is at a name that is taken.
 
-use super::Check;
+use super::privilege::{check_archive_rights, unknown_rights};
+use super::{Check, check_clock};
+use crate::ambient::Ambient;
 use crate::error::{self, Kind};
 use crate::jobs::protection::Demand;
 use crate::model::{Mode, StorePath};
-use crate::store::{self, Guard, Worm};
+use crate::store::{self, Guard, Site, Worm};
 
 /// Checks the archive's store: reachable, protected, ours to add to.
 ///
@@ -36,6 +38,34 @@ pub async fn check_store(
         });
     }
     checks
+}
+
+/// Checks what surrounds the store in Azure: what the job may do there beside adding, and the clock. Returns where the
+/// archive is, if that may be known.
+pub async fn check_seat(seat: &dyn store::Seat, ambient: &Ambient) -> (Vec<Check>, Option<Site>) {
+    const SUBJECT: &str = "archive";
+    let mut checks = match seat.rights().await {
+        Ok(held) => check_archive_rights(SUBJECT, &held),
+        Err(error) => vec![unknown_rights(
+            SUBJECT,
+            &error,
+            "grant Microsoft.Authorization/permissions/read (policies/roles/archive-writer.json)",
+        )],
+    };
+    let now = ambient.now();
+    checks.extend(seat.clock_skew().await.map(|skew| check_clock(SUBJECT, now + skew, now)));
+    match seat.site().await {
+        Ok(site) => {
+            checks.push(Check::ok(SUBJECT, "place", format!("{}, subscription {}", site.location, site.subscription)));
+            (checks, Some(site))
+        }
+        Err(error) => {
+            let fix = "grant Microsoft.Storage/storageAccounts/read (policies/roles/archive-writer.json)";
+            let detail = format!("not known, so it is not compared with the vaults': {error}");
+            checks.push(Check::warn(SUBJECT, "place", detail, fix));
+            (checks, None)
+        }
+    }
 }
 
 fn check_guard(subject: &str, store: &dyn store::Read, guard: &Guard, demand: Demand) -> Check {
@@ -78,4 +108,3 @@ fn level(worm: Worm) -> &'static str {
         Worm::VersionLevel => "version-level policy",
     }
 }
-

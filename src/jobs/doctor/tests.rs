@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::jobs::fixture::{House, clock};
 use crate::jobs::protection::Demand;
-use crate::model::{Kind as ObjectKind, Mode, Place, SoftDelete, StorePath, VaultFacts};
+use crate::model::{Grant, Kind as ObjectKind, Mode, Permissions, SoftDelete, StorePath, VaultFacts};
 use crate::store::memory::Memory;
-use crate::store::{Guard, Worm};
+use crate::store::{Guard, Site, Worm};
 use crate::tlog::Signer;
 use crate::vault::memory::Call;
 use crate::vault::{self, Condition, Item, Listing};
 
 async fn checked(house: &House) -> Vec<Check> {
-    check_vault("prod", &house.vault, Some(&house.vault), &house.ambient).await.checks
+    let doors = Doors { name: "prod", vault: &house.vault, facts: Some(&house.vault), rights: None, site: None };
+    check_vault(&doors, &house.ambient).await
 }
 
 fn failed(condition: Condition) -> vault::Error {
@@ -27,7 +30,7 @@ fn find<'a>(checks: &'a [Check], what: &str) -> &'a Check {
 fn facts(days: u32, purge_protection: bool) -> VaultFacts {
     VaultFacts {
         resource_id: "/x".into(),
-        place: Place { subscription: "s".into(), location: "westeurope".into(), geography: None },
+        place: crate::model::Place { subscription: "s".into(), location: "westeurope".into(), geography: None },
         sku: "premium".into(),
         soft_delete: SoftDelete { enabled: true, retention_days: days, purge_protection },
         rbac: true,
@@ -135,12 +138,75 @@ async fn parts_that_a_snapshot_goes_without_are_told_with_their_role_and_fail_no
         _ => Ok(()),
     });
     let checks = checked(&house).await;
-    for (what, role) in [("read certificate issuers", "snapshot-reader"), ("read certificate contacts", "contacts-reader")]
+    for (what, role) in
+        [("read certificate issuers", "snapshot-reader"), ("read certificate contacts", "contacts-reader")]
     {
         let check = find(&checks, what);
         assert_eq!(check.verdict, Verdict::Warn);
         assert!(check.detail.starts_with("not allowed: "), "{check:?}");
-        assert!(check.fix.as_ref().is_some_and(|fix| fix.contains(&format!("policies/roles/{role}.json"))), "{check:?}");
+        assert!(
+            check.fix.as_ref().is_some_and(|fix| fix.contains(&format!("policies/roles/{role}.json"))),
+            "{check:?}"
+        );
     }
     assert_eq!(checks.iter().filter(|check| check.verdict != Verdict::Ok).count(), 2);
+}
+
+/// A seat by script.
+struct Place {
+    rights: Result<Permissions, Condition>,
+    skew: i64,
+}
+
+#[async_trait::async_trait]
+impl crate::store::Seat for Place {
+    async fn site(&self) -> Result<Site, crate::store::Error> {
+        match &self.rights {
+            Ok(_) => Ok(Site { subscription: "s".into(), location: "westeurope".into() }),
+            Err(_) => Err(crate::store::Error::new(crate::store::Condition::Denied, "no")),
+        }
+    }
+    async fn rights(&self) -> Result<Permissions, crate::store::Error> {
+        self.rights.clone().map_err(|_| crate::store::Error::new(crate::store::Condition::Denied, "no"))
+    }
+    async fn clock_skew(&self) -> Option<TimeDelta> {
+        Some(TimeDelta::seconds(self.skew))
+    }
+}
+
+#[async_trait::async_trait]
+impl vault::Rights for Place {
+    async fn rights(&self, _: &crate::model::VaultUri) -> Result<Permissions, vault::Error> {
+        self.rights.clone().map_err(failed)
+    }
+}
+
+#[tokio::test]
+async fn what_surrounds_vault_and_archive_is_judged_and_never_fails_for_want_of_a_permission() {
+    let house = House::new(&[]).await;
+    house.vault.set_facts(facts(90, true));
+    let grant = Grant { actions: vec!["*".into()], data_actions: vec!["*".into()], ..Grant::default() };
+    let owner = Place { rights: Ok(Permissions(vec![grant])), skew: 301 };
+    let (checks, site) = check_seat(&owner, &house.ambient).await;
+    let site = site.unwrap();
+    assert_eq!(find(&checks, "clock").verdict, Verdict::Warn);
+    assert_eq!(find(&checks, "least privilege: overwrite").verdict, Verdict::Warn);
+    let of = async |rights: &Place, site: Option<&Site>| {
+        let doors = Doors { name: "prod", vault: &house.vault, facts: Some(&house.vault), rights: Some(rights), site };
+        check_vault(&doors, &house.ambient).await
+    };
+    let checks = of(&owner, Some(&site)).await;
+    for what in
+        ["least privilege: destroy", "least privilege: read secrets", "archive's region", "archive's subscription"]
+    {
+        assert_eq!(find(&checks, what).verdict, Verdict::Warn, "{what}");
+    }
+
+    let blind = Place { rights: Err(Condition::Denied), skew: 0 };
+    let (checks, site) = check_seat(&blind, &house.ambient).await;
+    assert!(site.is_none() && checks.iter().all(|check| check.verdict != Verdict::Fail));
+    let checks = of(&blind, None).await;
+    let unknown = find(&checks, "least privilege");
+    assert!(unknown.fix.as_ref().is_some_and(|fix| fix.contains("Authorization/permissions/read")), "{unknown:?}");
+    assert!(checks.iter().all(|check| check.verdict != Verdict::Fail));
 }

@@ -4,30 +4,33 @@
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
-use super::{Check, check_clock};
+use super::privilege::{check_vault_rights, unknown_rights};
+use super::{Check, check_clock, check_place};
 use crate::ambient::Ambient;
 use crate::model::{Kind as ObjectKind, Name, Object, VaultFacts};
+use crate::store::Site;
 use crate::vault::{self, Condition, Item, Listing};
 
 /// Microsoft's default, and the longest: what we recommend.
 const RETENTION_DAYS: u32 = 90;
 
-/// What the checks of a vault learned of it.
-#[derive(Debug)]
-pub struct Seen {
-    /// The checks.
-    pub checks: Vec<Check>,
-    /// The vault as the management plane describes it, where it may be asked.
-    pub facts: Option<VaultFacts>,
+/// A vault, and whom to ask about it.
+pub struct Doors<'a> {
+    /// What people call it.
+    pub name: &'a str,
+    /// The vault.
+    pub vault: &'a dyn vault::Read,
+    /// The management plane, about the vault.
+    pub facts: Option<&'a dyn vault::Facts>,
+    /// The management plane, about whoever asks.
+    pub rights: Option<&'a dyn vault::Rights>,
+    /// Where the archive is, if known.
+    pub site: Option<&'a Site>,
 }
 
-/// Checks one vault: the lists, the backups, the clock, what the management plane says.
-pub async fn check_vault(
-    name: &str,
-    vault: &dyn vault::Read,
-    facts: Option<&dyn vault::Facts>,
-    ambient: &Ambient,
-) -> Seen {
+/// Checks one vault: the lists, the backups, the clock, what the management plane says of it and of us.
+pub async fn check_vault(doors: &Doors<'_>, ambient: &Ambient) -> Vec<Check> {
+    let Doors { name, vault, .. } = *doors;
     let mut checks = Vec::new();
     let mut date = None;
     for kind in ObjectKind::ALL {
@@ -41,7 +44,7 @@ pub async fn check_vault(
                 let hopeless = matches!(error.condition, Condition::Unresolved | Condition::Unavailable);
                 checks.push(Check::fail(name, &what, error));
                 if hopeless {
-                    return Seen { checks, facts: None };
+                    return checks;
                 }
             }
         }
@@ -53,11 +56,24 @@ pub async fn check_vault(
     checks.push(check_issuers(name, vault).await);
     checks.push(check_contacts(name, vault).await);
     checks.extend(date.map(|date: DateTime<Utc>| check_clock(name, date, ambient.now())));
-    let facts = match facts {
+    let facts = match doors.facts {
         Some(door) => check_described(name, door.describe(vault.uri()).await, &mut checks),
         None => None,
     };
-    Seen { checks, facts }
+    if let (Some(facts), Some(site)) = (&facts, doors.site) {
+        checks.extend(check_place(name, &facts.place, site));
+    }
+    if let Some(door) = doors.rights {
+        checks.extend(match door.rights(vault.uri()).await {
+            Ok(held) => check_vault_rights(name, &held, facts.as_ref().map(|facts| facts.rbac)),
+            Err(error) => vec![unknown_rights(
+                name,
+                &error,
+                "grant Microsoft.Authorization/permissions/read (policies/roles/snapshot-reader.json)",
+            )],
+        });
+    }
+    checks
 }
 
 async fn first_page(vault: &dyn vault::Read, kind: ObjectKind) -> Result<Option<vault::Exchange>, vault::Error> {
