@@ -8,6 +8,9 @@ use crate::jobs::status::{Report, Standing, Verdict};
 /// A gauge: its name without the prefix, and what it tells.
 type Gauge = (&'static str, &'static str);
 
+/// What a gauge shows of a vault; nothing where that is not known.
+type Value = fn(&Standing) -> Option<i64>;
+
 const PREFIX: &str = "akv_archiver_";
 
 /// Gauges of the run.
@@ -16,7 +19,7 @@ const CHECKED: Gauge = ("status_timestamp_seconds", "When it was looked at");
 const EXIT: Gauge = ("status_exit_code", "The exit code of status");
 
 /// Gauges of each vault, which have the label `vault`. A value that is not known is absent, and so is its line.
-const VAULT: [(Gauge, fn(&Standing) -> Option<i64>); 10] = [
+const VAULT: [(Gauge, Value); 10] = [
     (("expected", "Whether the settings name the vault or look for it: 1 or 0"), |it| Some(i64::from(it.expected))),
     (("newest_snapshot_timestamp_seconds", "When the newest snapshot was begun, complete or not"), |it| {
         Some(it.newest.as_ref()?.started.timestamp())
