@@ -1,7 +1,9 @@
 //! From settings to doors: which store, which vaults, which keys. The only place that knows both the settings and Azure;
 //! what it hands out are the doors that jobs are written against.
 
+mod doctor;
 mod fleet;
+mod status;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use url::Url;
 use zeroize::Zeroizing;
 
+pub use doctor::Service;
 pub use fleet::{Fleet, Writing};
 
 use crate::ambient::Ambient;

@@ -95,6 +95,8 @@ const DOORS: &[(&str, &str, &[&str], &str)] = &[
         "a snapshot can neither change a vault nor read a secret's value",
     ),
     ("vault/mod.rs", "trait Facts:", &["facts", "describe", "atlas"], "the management plane is only asked, never told"),
+    ("vault/rights.rs", "trait Rights:", &["rights"], "what one may do is asked, never tried"),
+    ("store/seat.rs", "trait Seat:", &["site", "rights", "clock_skew"], "what one may do is asked, never tried"),
     ("vault/discover.rs", "trait Discover:", &["subscriptions", "vaults"], "looking for vaults changes none"),
 ];
 

@@ -9,4 +9,4 @@ mod read;
 
 pub(crate) use append::md5;
 pub use append::{Appender, REBASES};
-pub use read::{Entries, Reader, latest_snapshot, oldest_of};
+pub use read::{Entries, Reader, Sequences, latest_snapshot, oldest_of};

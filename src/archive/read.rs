@@ -25,6 +25,9 @@ pub struct Reader<'a> {
     archive: Archive,
 }
 
+/// The numbers of a log's files, each with the version that counts, where the store has versions.
+pub type Sequences = BTreeMap<u64, Option<String>>;
+
 /// The entries of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entries {
@@ -74,7 +77,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The sequence numbers of a vault's log with the version that counts: the oldest.
-    async fn sequences(&self, vault: &VaultUri) -> Result<BTreeMap<u64, Option<String>>> {
+    pub async fn sequences(&self, vault: &VaultUri) -> Result<Sequences> {
         let mut found = BTreeMap::new();
         let prefix = paths::log_prefix(vault);
         let mut list = self.store.list(&prefix);
@@ -97,7 +100,8 @@ impl<'a> Reader<'a> {
         self.log_file(vault, *sequence, version.as_deref()).await.map(Some)
     }
 
-    async fn log_file(&self, vault: &VaultUri, sequence: u64, version: Option<&str>) -> Result<LogFile> {
+    /// One file of a vault's log; `Tampered` where its signature does not hold or it belongs elsewhere.
+    pub async fn log_file(&self, vault: &VaultUri, sequence: u64, version: Option<&str>) -> Result<LogFile> {
         let path = paths::log(vault, sequence)?;
         let bytes = self.store.get(&path, version, LOG_FILE_MAX).await.context("couldn't read the log")?;
         let file = LogFile::parse(&bytes).map_err(|e| at(&path, e))?;

@@ -4,6 +4,7 @@
 
 mod discover;
 mod regions;
+mod rights;
 mod vaults;
 
 use std::sync::Arc;
@@ -180,23 +181,26 @@ impl Arm {
         }))
     }
 
+    /// The storage account of the container at `address`.
+    async fn account(&self, address: &Url) -> Result<Value, Error> {
+        let host = address.host_str().unwrap_or_default();
+        let sought = Sought {
+            provider: "Microsoft.Storage/storageAccounts",
+            version: STORAGE_API,
+            doing: format!("find the storage account of {host}"),
+            action: READ_ACCOUNTS,
+            fits: &|account: &Value| {
+                let endpoint = properties(account, "primaryEndpoints").and_then(|all| all.get("blob")?.as_str());
+                endpoint.and_then(|text| Url::parse(text).ok()).is_some_and(|url| url.host_str() == Some(host))
+            },
+        };
+        Ok(value(&self.search(&sought).await?))
+    }
+
     /// The default policy of the container at `address`: the container's own, or else its account's.
     pub(super) async fn retention(&self, address: &Url) -> Result<Retention, Error> {
-        let host = address.host_str().unwrap_or_default();
         let container = address.path().trim_matches('/');
-        let account = self
-            .search(&Sought {
-                provider: "Microsoft.Storage/storageAccounts",
-                version: STORAGE_API,
-                doing: format!("find the storage account of {host}"),
-                action: READ_ACCOUNTS,
-                fits: &|account: &Value| {
-                    let endpoint = properties(account, "primaryEndpoints").and_then(|all| all.get("blob")?.as_str());
-                    endpoint.and_then(|text| Url::parse(text).ok()).is_some_and(|url| url.host_str() == Some(host))
-                },
-            })
-            .await?;
-        let account = value(&account);
+        let account = self.account(address).await?;
         let id = account.get("id").and_then(Value::as_str).unwrap_or_default();
         let path = format!("{id}/blobServices/default/containers/{container}/immutabilityPolicies/default");
         let doing = format!("read the immutability policy of container {address}");

@@ -28,8 +28,8 @@ use super::listing::{BlobPage, blob_page, md5, yes};
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire::Answer;
-use crate::model::{Mode, StorePath};
-use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Worm};
+use crate::model::{Mode, Permissions, StorePath};
+use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Seat, Site, Worm};
 use crate::vault::Load;
 
 /// Blobs in a page of a listing. Azure gives up to 5,000; a page is held whole, in several forms, and this many cost
@@ -57,11 +57,6 @@ impl Container {
     /// A container whose requests go through `client` and are counted and repeated by `caller`.
     pub(super) fn new(address: Url, client: BlobContainerClient, caller: Caller, arm: Option<Arc<Arm>>) -> Self {
         Container { address, client, caller, arm }
-    }
-
-    /// The container's clock minus ours, by its last answer; `None` before the first.
-    pub fn clock_skew(&self) -> Option<TimeDelta> {
-        self.caller.meter().skew()
     }
 
     /// What has been asked so far.
@@ -300,6 +295,46 @@ impl Read for Container {
             None => (None, None),
         };
         Ok(Guard { worm, lock, days, legal_hold: says("x-ms-has-legal-hold") })
+    }
+}
+
+#[async_trait]
+impl Seat for Container {
+    async fn site(&self) -> Result<Site, Error> {
+        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
+        arm.site(&self.address).await.map_err(managed)
+    }
+
+    async fn rights(&self) -> Result<Permissions, Error> {
+        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
+        arm.container_rights(&self.address).await.map_err(managed)
+    }
+
+    async fn clock_skew(&self) -> Option<TimeDelta> {
+        if self.caller.meter().skew().is_none() {
+            // A refusal tells the time as well as an answer does.
+            drop(self.guard().await);
+        }
+        self.caller.meter().skew()
+    }
+}
+
+fn unmanaged() -> Error {
+    Error::new(Condition::Denied, "the management plane was not to be asked")
+}
+
+/// A failure of the management plane, as one of the store.
+fn managed(error: crate::vault::Error) -> Error {
+    let condition = match error.condition {
+        crate::vault::Condition::Denied => Condition::Denied,
+        crate::vault::Condition::NotFound => Condition::NotFound,
+        crate::vault::Condition::Malformed => Condition::Malformed,
+        _ => Condition::Unavailable,
+    };
+    let plain = Error::new(condition, error.message);
+    match error.hint {
+        Some(hint) => plain.hint(hint),
+        None => plain,
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     List(List),
     /// List the captures of one object over time
     History(History),
+    /// Tell how old the newest snapshots are, what they lack and how long they are protected; needs read access only
+    Status(Status),
     /// Prove that the archive is whole, signed and protected
     Verify,
     /// Check, show and explain archive policies
@@ -165,6 +167,20 @@ pub(crate) struct Snapshot {
     pub(crate) choice: Choice,
 }
 
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// A newest complete snapshot that is older is stale, such as 26h [default: the policy's rpo, for each vault]
+    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
+    pub(crate) max_age: Option<Duration>,
+    /// Do not list the store: only vaults that the settings name, protected as they were when they were stored
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write metrics for Prometheus to this file, also if the check fails
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+}
+
 /// Which vaults: of `snapshot` and `vaults`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which vaults (docs/FLEET.md)")]
@@ -190,9 +206,12 @@ pub(crate) struct Choice {
     /// Only this process's share: number I, from 0, of N; /N takes the number from JOB_COMPLETION_INDEX
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,
-    /// Only vaults whose newest snapshot is at least this old, such as 20h, or partial, or missing
-    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
-    pub(crate) due: Option<Duration>,
+    /// Only vaults whose newest snapshot is at least this old, such as 20h, or partial, or missing; without AGE, as old
+    /// as their policy's `snapshot_every` says, less a twentieth
+    #[arg(long, value_name = "AGE", value_parser = duration::parse, num_args = 0..=1)]
+    // Whether the flag is there, and whether it has a value.
+    #[allow(clippy::option_option)]
+    pub(crate) due: Option<Option<Duration>>,
 }
 
 /// Parses what says itself what is wrong with it.

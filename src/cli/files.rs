@@ -36,11 +36,20 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written.map_err(|error| failed("create", path, &error))
 }
 
-/// Writes a file whole or not at all, over an earlier one of the name.
+/// Writes a file whole or not at all, over an earlier one of the name, readable by its owner only.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, bytes, 0o600)
+}
+
+/// Writes a file whole or not at all, over an earlier one of the name, for everybody to read.
+pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, bytes, 0o644)
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is no file name", path.display())))?;
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| {
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
@@ -85,6 +94,10 @@ mod tests {
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path, 9).unwrap(), b"two");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        replace_public(&path, b"three").unwrap();
+        assert_eq!(mode() & 0o600, 0o600, "and what the umask leaves to others");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -6,13 +6,16 @@ mod commands;
 mod console;
 #[cfg(feature = "emulator")]
 mod demo;
+mod diagnosis;
 mod files;
 mod logging;
+mod metrics;
 mod progress;
 mod prompt;
 mod render;
 mod restores;
 mod signals;
+mod standing;
 mod summary;
 mod table;
 

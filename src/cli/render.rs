@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 
 use super::table::table;
 use crate::format::manifest::State;
-use crate::jobs::doctor::{Check, Verdict};
 use crate::jobs::history::{History, Listed, Snapshot};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
@@ -101,29 +100,6 @@ pub(crate) fn verify(report: &VerifyReport) -> String {
     }
     if report.findings.len() > SHOWN {
         text.push_str(&format!("  … and {} more; --output json shows all\n", report.findings.len() - SHOWN));
-    }
-    text
-}
-
-/// One line a check, the fix below it.
-pub(crate) fn doctor(checks: &[Check]) -> String {
-    let mut text = String::new();
-    let width = checks
-        .iter()
-        .map(|check| check.subject.chars().count() + check.check.chars().count() + 2)
-        .max()
-        .unwrap_or_default();
-    for check in checks {
-        let mark = match check.verdict {
-            Verdict::Ok => "ok  ",
-            Verdict::Warn => "WARN",
-            Verdict::Fail => "FAIL",
-        };
-        let name = format!("{}: {}", check.subject, check.check);
-        text.push_str(&format!("{mark} {name:<width$}  {}\n", check.detail));
-        if let Some(fix) = &check.fix {
-            text.push_str(&format!("     hint: {fix}\n"));
-        }
     }
     text
 }

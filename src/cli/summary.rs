@@ -10,6 +10,7 @@ use super::table::table;
 use crate::error::Result;
 use crate::jobs::fleet::{Member, Origin, Standing, Summary};
 use crate::jobs::snapshot::{Outcome, Report};
+use crate::jobs::status::since;
 
 fn word(status: Outcome) -> &'static str {
     match status {
@@ -154,20 +155,11 @@ pub(crate) fn vaults(listed: &[Listed]) -> String {
             origin.to_owned(),
             maybe(it.shard, |index| index.to_string()),
             maybe(it.newest_snapshot, time),
-            maybe(it.age_seconds, age),
+            maybe(it.age_seconds, |seconds| since(TimeDelta::seconds(seconds))),
         ]
     };
     let rows: Vec<[String; 8]> = listed.iter().map(row).collect();
     table(["name", "vault", "subscription", "location", "from", "shard", "newest snapshot (UTC)", "age"], &rows)
-}
-
-/// Days and hours, or hours and minutes.
-fn age(seconds: i64) -> String {
-    let age = TimeDelta::seconds(seconds);
-    match age.num_days() {
-        0 => format!("{}h {:02}m", age.num_hours(), age.num_minutes() % 60),
-        days => format!("{days}d {:02}h", age.num_hours() % 24),
-    }
 }
 
 #[cfg(test)]
@@ -208,10 +200,5 @@ warning: a subscription was denied
 stopped: 1 vault was not begun; run again to go on with the oldest
 ";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn an_age_has_two_units() {
-        assert_eq!((age(59), age(3_661), age(90_000)), ("0h 00m".into(), "1h 01m".into(), "1d 01h".into()));
     }
 }

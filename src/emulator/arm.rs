@@ -28,6 +28,8 @@ pub(super) struct World {
 /// Entries on a page when the client names no `$top`. Fewer than Azure's, so that clients meet a `nextLink`.
 const PAGE: usize = 20;
 
+const PERMISSIONS: &str = "Microsoft.Authorization/permissions/read";
+
 const AUDIENCES: [&str; 2] = ["https://management.azure.com", "https://management.core.windows.net"];
 
 /// Why a request gets no answer of its own.
@@ -255,6 +257,7 @@ impl Reader<'_> {
                 "Microsoft.Authorization/roleAssignments/read"
             }
             ["providers", "microsoft.insights", "diagnosticsettings"] => "Microsoft.Insights/diagnosticSettings/read",
+            ["providers", "microsoft.authorization", "permissions"] => PERMISSIONS,
             _ => return self.unknown(),
         };
         self.may(action, &format!("{scope}/{name}"))?;
@@ -263,6 +266,7 @@ impl Reader<'_> {
         };
         match rest {
             [] => Ok(shape(vault)),
+            [.., "permissions"] => self.permissions(&format!("{scope}/{name}")),
             [_, "microsoft.authorization", _] => self.role_assignments(vault),
             _ => {
                 let settings = vault.settings.diagnostic_settings.iter();
@@ -270,6 +274,19 @@ impl Reader<'_> {
                 Ok(json!({"value": settings.map(|it| shapes::diagnostic_setting(vault, it)).collect::<Vec<_>>()}))
             }
         }
+    }
+
+    /// What the caller may do in a scope. A principal of the seed is one assignment, of a role that takes nothing away.
+    ///
+    /// GUESS[permissions-shape]: Microsoft's sample has empty lists, and does not say what an assignment of a role with
+    /// several permissions, or none at all, looks like.
+    fn permissions(&self, scope: &str) -> Answer {
+        let actions = &self.caller.actions;
+        let held: Vec<Value> = match self.caller.may_on(PERMISSIONS, scope) {
+            true => vec![shapes::permission(actions)],
+            false => Vec::new(),
+        };
+        Ok(json!({"value": held}))
     }
 
     /// Assignments for the vault and for its subscription. Nothing beneath a vault has any here, so `atScope()` filters
@@ -299,6 +316,9 @@ impl Reader<'_> {
             ["blobservices", "default", "containers", _, "immutabilitypolicies", "default"] => {
                 may("/blobServices/containers/immutabilityPolicies")?;
             }
+            [_, _, "containers", _, "providers", "microsoft.authorization", "permissions"] => {
+                self.may(PERMISSIONS, scope)?;
+            }
             _ => return self.unknown(),
         }
         let Some(account) = account else { return missing(BASE, name, group) };
@@ -315,6 +335,10 @@ impl Reader<'_> {
                 self.page(account.containers.iter().map(|it| shapes::container(account, it)).collect())
             }
             [_, _, "containers", name] => Ok(shapes::container(account, container(name)?)),
+            [_, _, "containers", name, .., "permissions"] => {
+                container(name)?;
+                self.permissions(scope)
+            }
             [_, _, "containers", name, ..] => Ok(shapes::policy(account, container(name)?)),
             _ => self.unknown(),
         }

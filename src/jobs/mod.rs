@@ -11,6 +11,7 @@ pub mod promises;
 pub mod protection;
 pub mod restore;
 pub mod snapshot;
+pub mod status;
 
 /// The program and its version, as written into manifests and captures.
 pub const TOOL: &str = concat!("akv-archiver ", env!("CARGO_PKG_VERSION"));

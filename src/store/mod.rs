@@ -6,6 +6,7 @@
 
 pub mod directory;
 pub mod memory;
+mod seat;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use futures::stream::BoxStream;
 
 use crate::error;
 use crate::model::{Mode, StorePath};
+pub use seat::{Seat, Site};
 
 /// Reading a store.
 #[async_trait]

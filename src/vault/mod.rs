@@ -6,6 +6,7 @@ mod discover;
 mod gate;
 mod governor;
 pub mod memory;
+mod rights;
 mod setting;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 pub use discover::{Discover, Sighting};
 pub use gate::{Gate, Heard, Load, Outcome, Pass};
 pub use governor::{Governor, Subscription};
+pub use rights::Rights;
 pub use setting::Setting;
 
 use crate::error;

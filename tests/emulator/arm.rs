@@ -256,3 +256,42 @@ async fn tags_are_shown_and_scopes_decide_who_may_list_where() {
         assert_eq!(azure.get(&url, token).await.0, status, "{url}");
     }
 }
+
+#[tokio::test]
+async fn the_caller_hears_what_it_may_do_in_both_planes() {
+    let seed = SEED.replace(
+        "    [[principal]]",
+        "    [[principal]]\n    name = \"curious\"\n    actions = [\"Microsoft.Authorization/permissions/read\", \
+         \"Microsoft.KeyVault/vaults/keys/read\", \"Microsoft.KeyVault/vaults/sec*\"]\n    [[principal]]",
+    );
+    let azure = Azure::with(&seed, Options::default());
+    let vault = format!("{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.KeyVault/vaults/prod");
+    let of = |scope: &str| format!("{scope}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01");
+    let token = azure.token(ARM).await;
+    for scope in [vault.clone(), format!("{ACCOUNT}/blobServices/default/containers/vaults")] {
+        let all = read(&azure, &token, of(&scope)).await;
+        assert_eq!([&all["value"][0]["actions"], &all["value"][0]["dataActions"]], [&json!(["*"]), &json!(["*"])]);
+    }
+    let none = format!("{ACCOUNT}/blobServices/default/containers/none");
+    assert_eq!(azure.get(&of(&none), &token).await.0, 404);
+
+    let curious = azure.emulator.ready().principals["curious"].clone();
+    let form = [
+        ("grant_type", "client_credentials".into()),
+        ("client_id", curious.client_id),
+        ("client_secret", curious.client_secret),
+        ("scope", ARM.into()),
+    ];
+    let tenant = azure.emulator.ready().tenant_id.clone();
+    let (_, body) = azure.sign_in(&tenant, "/oauth2/v2.0/token", &form).await;
+    let held = read(&azure, body["access_token"].as_str().unwrap(), of(&vault)).await;
+    assert_eq!(
+        held["value"],
+        json!([{
+            "actions": ["Microsoft.Authorization/permissions/read", "Microsoft.KeyVault/vaults/sec*"],
+            "notActions": [],
+            "dataActions": ["Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/sec*"],
+            "notDataActions": [],
+        }])
+    );
+}

@@ -24,13 +24,13 @@ pub(super) const READ_VAULTS: &str = "Microsoft.KeyVault/vaults/read";
 const READ_ROLES: &str = "Microsoft.Authorization/roleAssignments/read";
 const READ_DIAGNOSTICS: &str = "Microsoft.Insights/diagnosticSettings/read";
 
-fn doing(vault: &VaultUri) -> String {
+pub(super) fn doing(vault: &VaultUri) -> String {
     format!("look up vault {}", vault.host())
 }
 
 impl Arm {
     /// A vault's resource.
-    async fn vault(&self, vault: &VaultUri) -> Result<Box<RawValue>, Error> {
+    pub(super) async fn vault(&self, vault: &VaultUri) -> Result<Box<RawValue>, Error> {
         let fits = |resource: &Value| {
             // With or without a trailing slash, in any case (`azure.md` §5).
             let uri = properties(resource, "vaultUri").and_then(Value::as_str);
@@ -75,7 +75,7 @@ impl Arm {
 
     /// The id under which more can be asked about a vault: that of its resource or, where that may not be read, the one
     /// that the operator gave.
-    fn id(&self, vault: &VaultUri, resource: &Result<Box<RawValue>, Error>) -> Option<String> {
+    pub(super) fn id(&self, vault: &VaultUri, resource: &Result<Box<RawValue>, Error>) -> Option<String> {
         match resource {
             Ok(resource) => value(resource).get("id")?.as_str().map(str::to_owned),
             Err(_) => {

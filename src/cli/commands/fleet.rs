@@ -1,13 +1,14 @@
 //! From the flags that say which vaults are meant to the vaults themselves. Shared by the commands that have them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::environment;
 use crate::assemble::{Assembly, Fleet};
 use crate::cli::args::Choice;
 use crate::error::Result;
-use crate::jobs::fleet::{Shard, Wish};
-use crate::model::VaultChoice;
+use crate::jobs::fleet::{Due, Member, Shard, Wish};
+use crate::model::{VaultChoice, VaultUri};
 
 /// What the platform of an indexed job tells each of its processes.
 const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
@@ -17,7 +18,7 @@ pub(super) struct Asked {
     pub(super) wish: Wish,
     pub(super) all: bool,
     pub(super) shard: Option<Shard>,
-    pub(super) due: Option<Duration>,
+    pub(super) due: Option<Due>,
 }
 
 impl Asked {
@@ -27,6 +28,7 @@ impl Asked {
         let index = environment().remove(COMPLETION_INDEX);
         let shard = shard.map(|text| Shard::parse(&text, index.as_deref())).transpose()?;
         let choice = VaultChoice { subscriptions, tags, include, exclude };
+        let due = due.map(|age| age.map_or(Due::Policy, Due::Age));
         Ok(Asked { wish: Wish { choice, names: vaults }, all, shard, due })
     }
 
@@ -37,5 +39,15 @@ impl Asked {
             fleet.members.retain(|member| shard.takes(member.uri.host()));
         }
         Ok(fleet)
+    }
+
+    /// How old the newest snapshot of each vault must be; none where any will do.
+    pub(super) fn every(&self, assembly: &Assembly, members: &[Member]) -> Result<BTreeMap<VaultUri, Duration>> {
+        let Some(due) = self.due else { return Ok(BTreeMap::new()) };
+        let every = |member: &Member| {
+            let policy = assembly.policy(&member.uri)?;
+            Ok((member.uri.clone(), due.after(policy.cadence.snapshot_every)))
+        };
+        members.iter().map(every).collect()
     }
 }

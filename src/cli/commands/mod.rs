@@ -12,6 +12,7 @@ mod policy;
 mod rebuild;
 mod restore;
 mod snapshot;
+mod status;
 mod vaults;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::Vaults(arguments) => vaults::run(&assembly(config)?, console, arguments).await,
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
+        Command::Status(arguments) => status::run(config, console, arguments).await,
         Command::Verify => archive::verify(&assembly(config)?, console).await,
         Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),

@@ -56,7 +56,9 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
     let members = match alone {
         true => members,
         false => {
-            let turns = fleet::turns(&writing.reader, members, asked.due, assembly.ambient.now()).await;
+            let every = asked.every(assembly, &members)?;
+            let every = |member: &Member| every.get(&member.uri).copied();
+            let turns = fleet::turns(&writing.reader, members, every, assembly.ambient.now()).await;
             turns.into_iter().map(|(member, _)| member).collect()
         }
     };

@@ -23,7 +23,8 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, choice: Choice) 
     let archive = assembly.archive()?;
     let listed: Vec<Listed> = match archive.reader().await {
         Ok(reader) => {
-            let turns = turns(&reader, members, asked.due, now).await;
+            let every = asked.every(assembly, &members)?;
+            let turns = turns(&reader, members, |member| every.get(&member.uri).copied(), now).await;
             warnings.extend(turns.iter().filter_map(|(_, standing)| match standing {
                 Standing::Unknown(error) => Some(error.to_string()),
                 Standing::Never | Standing::Taken { .. } => None,

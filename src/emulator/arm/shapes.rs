@@ -182,6 +182,25 @@ pub(super) fn role_assignment(vault: &VaultFacts, assignment: &RoleAssignment) -
     })
 }
 
+/// What one assignment grants (DOC: the sample of Microsoft's reference). A principal of the seed has one list for both
+/// planes: what could only be meant for data stands in one, what holds for both in each.
+pub(super) fn permission(actions: &[String]) -> Value {
+    const DATA: [&str; 7] = [
+        "microsoft.keyvault/vaults/keys/",
+        "microsoft.keyvault/vaults/secrets/",
+        "microsoft.keyvault/vaults/certificates/",
+        "microsoft.keyvault/vaults/certificatecas/",
+        "microsoft.keyvault/vaults/certificatecontacts/",
+        "microsoft.keyvault/vaults/keyrotationpolicies/",
+        "microsoft.storage/storageaccounts/blobservices/containers/blobs/",
+    ];
+    let of_data = |action: &&String| DATA.iter().any(|data| action.to_ascii_lowercase().starts_with(data));
+    let broad = |action: &&String| action.contains('*');
+    let data: Vec<&String> = actions.iter().filter(|action| of_data(action) || broad(action)).collect();
+    let management: Vec<&String> = actions.iter().filter(|action| !of_data(action)).collect();
+    json!({"actions": management, "notActions": [], "dataActions": data, "notDataActions": []})
+}
+
 /// A diagnostic setting (DOC: the sample of Microsoft's reference).
 pub(super) fn diagnostic_setting(vault: &VaultFacts, setting: &Diagnostic) -> Value {
     let vault = resource_id(&vault.subscription, VAULT, &vault.name);

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-pub use order::{Standing, turns};
+pub use order::{Due, Standing, turns};
 pub use run::run;
 pub use shard::Shard;
 pub use summary::{Summary, Total, exit_kind};

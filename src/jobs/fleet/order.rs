@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 use super::Member;
@@ -42,15 +42,38 @@ impl Standing {
     }
 }
 
-/// The vaults whose turn it is, in its order: all of them, or with `every` those that are due at `now`.
+/// Which vaults are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Those whose newest snapshot is this old.
+    Age(Duration),
+    /// Those whose newest snapshot is as old as their policy says.
+    Policy,
+}
+
+impl Due {
+    /// How old a vault's newest snapshot must be, if its policy wants one `snapshot_every` so often.
+    ///
+    /// By policy a twentieth less: a job that is started each night begins a few seconds sooner or later than the night
+    /// before, and must not leave out every second night for that.
+    pub fn after(self, snapshot_every: TimeDelta) -> Duration {
+        match self {
+            Due::Age(age) => age,
+            Due::Policy => (snapshot_every - snapshot_every / 20).to_std().unwrap_or_default(),
+        }
+    }
+}
+
+/// The vaults whose turn it is, in its order: those that are due at `now`. `every` says how old a vault's newest snapshot
+/// must be for that; none where any will do.
 pub async fn turns(
     reader: &Reader<'_>,
     members: Vec<Member>,
-    every: Option<Duration>,
+    every: impl Fn(&Member) -> Option<Duration>,
     now: DateTime<Utc>,
 ) -> Vec<(Member, Standing)> {
     let mut vaults = standings(reader, members).await;
-    vaults.retain(|(_, standing)| every.is_none_or(|every| due(standing, every, now)));
+    vaults.retain(|(member, standing)| every(member).is_none_or(|every| due(standing, every, now)));
     order(&mut vaults);
     vaults
 }
@@ -139,6 +162,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_nightly_job_that_begins_a_minute_early_is_due_by_policy() {
+        let day = TimeDelta::days(1);
+        assert_eq!(Due::Age(Duration::from_secs(5)).after(day), Duration::from_secs(5));
+        let every = Due::Policy.after(day);
+        let newest = taken(0, Status::Complete);
+        let at = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap();
+        for (minute, expected) in [(24 * 60, true), (24 * 60 - 1, true), (24 * 60 - 72, true), (24 * 60 - 73, false)] {
+            assert_eq!(due(&newest, every, at(minute)), expected, "{minute}");
+        }
+    }
+
     #[tokio::test]
     async fn the_archive_tells_where_each_vault_stands() {
         let house = House::new(&["key/k"]).await;
@@ -151,7 +186,7 @@ mod tests {
         assert_eq!(*started, house.ambient.now());
         assert!(matches!(found[1].1, Standing::Never));
 
-        let all = |every| turns(&reader, vec![member("prod"), member("other")], every, house.ambient.now());
+        let all = |every| turns(&reader, vec![member("prod"), member("other")], move |_| every, house.ambient.now());
         let names =
             |turns: Vec<(Member, Standing)>| turns.into_iter().map(|(member, _)| member.name).collect::<Vec<_>>();
         assert_eq!(names(all(None).await), ["other", "prod"]);
