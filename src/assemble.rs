@@ -303,6 +303,7 @@ impl Assembly {
             worm: locked || self.demand() == Demand::Required,
             protection_min: general.retention.protection_min,
             protection_min_of,
+            max_age: None,
             now: self.ambient.now(),
         })
     }
