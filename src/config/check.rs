@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::file::{LIMIT, OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault};
-use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Worm};
+use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Verify, Worm};
 use crate::located::read_text;
 use crate::model::VaultChoice;
 
@@ -34,6 +34,7 @@ pub(super) fn settings(raw: Raw, env: &Env) -> Checked<Settings> {
         vaults: vaults(raw.vault, env)?,
         discover: discover(raw.discover, env)?,
         capture: capture(raw.capture),
+        verify: Verify { signer: raw.verify.signer, verifiers: raw.verify.verifiers.unwrap_or_default() },
     })
 }
 

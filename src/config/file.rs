@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) vault: Vec<RawVault>,
     pub(super) discover: Vec<RawDiscover>,
     pub(super) capture: RawCapture,
+    pub(super) verify: RawVerify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,6 +109,13 @@ pub(super) struct RawCapture {
     pub(super) limits: Option<Limits>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawVerify {
+    pub(super) signer: Option<PathBuf>,
+    pub(super) verifiers: Option<Vec<String>>,
+}
+
 /// A path, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
@@ -182,11 +190,11 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, discover, capture } = self;
+        let Raw { network, archive, vault, discover, capture, verify } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()
-            .chain([&mut archive.identity_passphrase_file])
+            .chain([&mut archive.identity_passphrase_file, &mut verify.signer])
             .flatten()
             .chain(archive.identity.as_mut().map(OneOrMany::paths_mut).into_iter().flatten());
         for path in paths {

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::{
-    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Worm,
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Secret, Settings, Store, Vault, Verify,
+    Worm,
 };
 use crate::policy::Choice;
 
@@ -35,7 +36,19 @@ pub fn template(settings: &Settings) -> String {
         );
     }
     capture(&mut text, &settings.capture);
+    // Nobody needs to be told of it who does not have it.
+    if settings.verify != Verify::default() {
+        verify(&mut text, &settings.verify);
+    }
     text
+}
+
+fn verify(text: &mut String, verify: &Verify) {
+    text.push_str("\n[verify]\n");
+    if let Some(path) = &verify.signer {
+        line(text, &format!("signer = {}", path_of(path)));
+    }
+    list(text, "verifiers", &verify.verifiers);
 }
 
 fn network(text: &mut String, network: &Network) {
@@ -291,6 +304,7 @@ mod tests {
             vaults: Vec::new(),
             discover: Vec::new(),
             capture: Capture::default(),
+            verify: Verify::default(),
         }
     }
 
@@ -372,6 +386,7 @@ mod tests {
                 vaults_in_flight: 9,
                 limits: Limits::None,
             },
+            verify: Verify { signer: Some(file()), verifiers: vec!["g+h+i".into()] },
         };
         assert_eq!(read_back(&settings), settings);
 

@@ -13,7 +13,7 @@ use crate::cli::args::{Credential as CredentialKind, Init};
 use crate::cli::console::Console;
 use crate::cli::files;
 use crate::config::{
-    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Secret, Settings, Store, Vault, Worm,
+    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Secret, Settings, Store, Vault, Verify, Worm,
     template,
 };
 use crate::error::{Context, Error, Result};
@@ -116,6 +116,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
         vaults: vaults(&arguments.vaults, &credential)?,
         discover: Vec::new(),
         capture: Capture::default(),
+        verify: Verify::default(),
     })
 }
 

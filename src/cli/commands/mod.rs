@@ -12,6 +12,7 @@ mod policy;
 mod restore;
 mod snapshot;
 mod vaults;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +39,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::Vaults(arguments) => vaults::run(&assembly(config)?, console, arguments).await,
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
-        Command::Verify => archive::verify(&assembly(config)?, console).await,
+        Command::Verify(arguments) => verify::run(config, console, arguments).await,
         Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),
         Command::Restore(command) => restore::run(&assembly(config)?, console, command).await,
