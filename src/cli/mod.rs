@@ -14,6 +14,7 @@ mod render;
 mod signals;
 mod summary;
 mod table;
+mod verdict;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

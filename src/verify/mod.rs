@@ -64,7 +64,7 @@ pub struct Depth<'a> {
     /// Which captures to download and hash.
     pub read: Option<Subset>,
     /// Who opens the captures that are read.
-    pub open: Option<&'a Opener>,
+    pub open: Option<&'a Opener<'a>>,
     /// What vaults show now.
     pub live: &'a [Live],
     /// What an earlier run found: captures that it covers are not read again, and the logs must continue those it saw.

@@ -12,10 +12,10 @@ use crate::format::settings;
 use crate::model::{Kind as ObjectKind, StorePath};
 
 /// Opens a sealed file: [`Kind::NoIdentity`] where no identity does, [`Kind::Tampered`] where it is no such file.
-pub type Opener = dyn Fn(&[u8]) -> Result<Zeroizing<Vec<u8>>> + Send + Sync;
+pub type Opener<'a> = dyn Fn(&[u8]) -> Result<Zeroizing<Vec<u8>>> + Send + Sync + 'a;
 
 /// What is wrong with the sealed file at `path`, whose backup is wrapped with `kid` as its manifest says.
-pub(super) fn check(open: &Opener, path: &StorePath, sealed: &[u8], kid: Option<&str>) -> Result<Vec<(Code, String)>> {
+pub(super) fn check(open: &Opener<'_>, path: &StorePath, sealed: &[u8], kid: Option<&str>) -> Result<Vec<(Code, String)>> {
     let one = |code, detail: String| Ok(vec![(code, detail)]);
     let packed = match open(sealed) {
         Ok(packed) => packed,

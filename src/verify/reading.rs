@@ -23,7 +23,7 @@ const ROOM: u32 = 80 << 10;
 pub(super) async fn read(
     store: &dyn store::Read,
     wanted: Box<dyn Iterator<Item = Wanted> + Send + '_>,
-    open: Option<&Opener>,
+    open: Option<&Opener<'_>>,
     progress: &dyn Progress,
     findings: &mut Findings,
     checked: &mut Checked,
@@ -45,7 +45,7 @@ async fn one(
     store: &dyn store::Read,
     room: &Semaphore,
     wanted: Wanted,
-    open: Option<&Opener>,
+    open: Option<&Opener<'_>>,
 ) -> Result<(String, bool, Vec<(Code, String)>)> {
     let Wanted { path, version, size, sha256, kid, open: asked } = wanted;
     let share = u32::try_from(size / 1024 + 1).unwrap_or(ROOM).min(ROOM);

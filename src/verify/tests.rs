@@ -1,5 +1,7 @@
 //! Each finding provoked once, by the least tampering that does it, against a store in memory.
 
+mod levels;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

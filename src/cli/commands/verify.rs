@@ -13,7 +13,7 @@ use crate::assemble::{Assembly, REPORT_KEY, new_signer};
 use crate::cli::args::Verify;
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
-use crate::cli::{files, render};
+use crate::cli::{files, verdict};
 use crate::error::{Context, Error, Kind, Result};
 use crate::progress::Progress;
 use crate::verify::{self, Depth, Live, RECORD_MAX, Record, Status, Subset};
@@ -50,7 +50,7 @@ async fn check(assembly: &Assembly, console: &Console, arguments: &Verify) -> Re
     };
     let report = verify::inspect(archive.store(), &standard, &depth, &bar).await?;
     drop(bar);
-    console.result(&report, || render::verify(&report));
+    console.result(&report, || verdict::verdict(&report));
     if let (Some(path), Some(signer)) = (&arguments.report, signer) {
         let record = report.record.as_ref().ok_or_else(|| {
             Error::new(Kind::Tampered, "no report was written: archive.json does not say which archive this is")
