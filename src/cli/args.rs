@@ -244,7 +244,7 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     pub(crate) since_report: Option<PathBuf>,
     /// Make a key that signs reports, print its verifier, and do nothing else
-    #[arg(long, value_name = "FILE", exclusive = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read_captures", "subset", "open", "live", "max_age", "report", "since_report"])]
     pub(crate) make_key: Option<PathBuf>,
 }
 

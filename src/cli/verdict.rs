@@ -49,7 +49,8 @@ pub(crate) fn verdict(report: &Report) -> String {
 /// How many captures were read, if any.
 fn read(report: &Report) -> String {
     let checked = &report.checked;
-    let parts = [(checked.read, "read"), (checked.opened, "opened"), (checked.skipped, "covered by the earlier report")];
+    let parts =
+        [(checked.read, "read"), (checked.opened, "opened"), (checked.skipped, "covered by the earlier report")];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
@@ -80,7 +81,10 @@ mod tests {
         let findings = findings.sorted();
         let text = verdict(&Report { status: Status::Tampered, counts, findings, checked, record: None });
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].contains("3 captures (2 read, 1 opened, 1 covered by the earlier report) in 0 files"), "{text}");
+        assert!(
+            lines[0].contains("3 captures (2 read, 1 opened, 1 covered by the earlier report) in 0 files"),
+            "{text}"
+        );
         assert_eq!(lines[1], "found: 1 capture-missing, 25 orphan");
         assert_eq!(lines[2], "  tampered capture-missing x: gone");
         assert_eq!((lines.len(), lines[23]), (24, "  … and 5 more orphan; --output json shows them"));

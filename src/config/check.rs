@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::file::{LIMIT, OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault};
-use super::{Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Verify, Worm};
+use super::{
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Secret, Settings, Store, Vault, Verify, Worm,
+};
 use crate::located::read_text;
 use crate::model::VaultChoice;
 

@@ -62,7 +62,13 @@ mod tests {
         let items = look(&house.vault).await.unwrap();
         let mut found: Vec<(String, bool)> = items.iter().map(|item| (item.object.to_string(), item.managed)).collect();
         found.sort();
-        let want = [("certificate/tls", false), ("key/k", false), ("key/tls", true), ("secret/a", false), ("secret/tls", true)];
+        let want = [
+            ("certificate/tls", false),
+            ("key/k", false),
+            ("key/tls", true),
+            ("secret/a", false),
+            ("secret/tls", true),
+        ];
         assert_eq!(found, want.map(|(name, managed)| (name.to_owned(), managed)));
         assert!(items.iter().all(|item| item.attributes.updated.is_some()));
     }

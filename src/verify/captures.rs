@@ -134,7 +134,12 @@ impl Captures {
 
     /// Notes that a manifest refers to a file. Says whether it is the first to do so, and what does not agree: with the
     /// listing, or with an earlier manifest. Of one file that is told once.
-    pub(super) fn refer(&mut self, index: usize, reference: &CaptureRef, covered: bool) -> (bool, Option<&'static str>) {
+    pub(super) fn refer(
+        &mut self,
+        index: usize,
+        reference: &CaptureRef,
+        covered: bool,
+    ) -> (bool, Option<&'static str>) {
         let kid = reference.kid.as_ref().and_then(|kid| self.kid(kid));
         let Some(file) = self.files.get(index) else { return (false, None) };
         let first = file.sha256.is_none();

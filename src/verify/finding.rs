@@ -165,7 +165,8 @@ impl Findings {
 
     /// Those that are kept, the worst first, then by code and path.
     pub fn sorted(mut self) -> Vec<Finding> {
-        self.kept.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then_with(|| a.path.cmp(&b.path)));
+        self.kept
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then_with(|| a.path.cmp(&b.path)));
         self.kept
     }
 }

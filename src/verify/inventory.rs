@@ -95,7 +95,8 @@ impl Inventory {
     /// The protection of every file that is part of the archive, and how to tell its path.
     pub(super) fn each_protection(&self, guard: &Guard, mut each: impl FnMut(&dyn Fn() -> String, Protection)) {
         let shelves = self.shelves.values();
-        let kept = shelves.flat_map(|shelf| shelf.log.values().chain(shelf.manifests.values().map(|(listed, _)| listed)));
+        let kept =
+            shelves.flat_map(|shelf| shelf.log.values().chain(shelf.manifests.values().map(|(listed, _)| listed)));
         for listed in self.archive.iter().chain(kept) {
             each(&|| listed.path.as_ref().map(ToString::to_string).unwrap_or_default(), guard.covers(listed));
         }

@@ -78,7 +78,12 @@ impl<'a> Comparison<'a> {
     /// What the two do not share.
     pub(super) fn report(self, findings: &mut Findings) {
         let place = |object: &Object| {
-            format!("{}{}/{}", paths::captures_prefix(self.vault), object.kind, object.name.as_str().to_ascii_lowercase())
+            format!(
+                "{}{}/{}",
+                paths::captures_prefix(self.vault),
+                object.kind,
+                object.name.as_str().to_ascii_lowercase()
+            )
         };
         for (seen, held) in &self.objects {
             let what = match held {

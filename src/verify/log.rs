@@ -60,7 +60,8 @@ pub(super) async fn check(
     let mut before: Option<Before> = None;
     let (mut last, mut head) = (0, None);
     let Shelf { log, blind, .. } = shelf;
-    let listed = log.iter().map(|(sequence, listed)| Ok((*sequence, paths::log(vault, *sequence)?, listed.version.clone())));
+    let listed =
+        log.iter().map(|(sequence, listed)| Ok((*sequence, paths::log(vault, *sequence)?, listed.version.clone())));
     let listed = listed.collect::<Result<Vec<_>>>()?;
     let mut files = futures::stream::iter(listed).map(|file| fetch(store, file)).buffered(IN_FLIGHT);
     while let Some((sequence, path, bytes)) = files.try_next().await? {
@@ -122,7 +123,8 @@ pub(super) async fn check(
 /// A log that ends before the head that an earlier report saw has lost entries.
 pub(super) fn check_length(vault: &VaultUri, earlier: &Head, last: u64, findings: &mut Findings) {
     if last < earlier.size {
-        let detail = format!("it ends with entry {last}, and an earlier report saw {}: the newest are gone", earlier.size);
+        let detail =
+            format!("it ends with entry {last}, and an earlier report saw {}: the newest are gone", earlier.size);
         findings.add(Code::LogRollback, paths::log_prefix(vault), detail);
     }
 }

@@ -15,11 +15,18 @@ use crate::model::{Kind as ObjectKind, StorePath};
 pub type Opener<'a> = dyn Fn(&[u8]) -> Result<Zeroizing<Vec<u8>>> + Send + Sync + 'a;
 
 /// What is wrong with the sealed file at `path`, whose backup is wrapped with `kid` as its manifest says.
-pub(super) fn check(open: &Opener<'_>, path: &StorePath, sealed: &[u8], kid: Option<&str>) -> Result<Vec<(Code, String)>> {
+pub(super) fn check(
+    open: &Opener<'_>,
+    path: &StorePath,
+    sealed: &[u8],
+    kid: Option<&str>,
+) -> Result<Vec<(Code, String)>> {
     let one = |code, detail: String| Ok(vec![(code, detail)]);
     let packed = match open(sealed) {
         Ok(packed) => packed,
-        Err(error) if error.kind() == Kind::NoIdentity => return one(Code::CaptureUnreadable, error.message().to_owned()),
+        Err(error) if error.kind() == Kind::NoIdentity => {
+            return one(Code::CaptureUnreadable, error.message().to_owned());
+        }
         Err(error) if error.kind() == Kind::Tampered => return one(Code::CaptureMalformed, error.message().to_owned()),
         Err(error) => return Err(error.context(format!("couldn't open {path}"))),
     };
@@ -75,6 +82,7 @@ fn backup(found: &Capture, kid: Option<&str>) -> Option<(Code, String)> {
         (Some(magic), ObjectKind::Secret) => magic.starts_with("AzureKeyVaultSecretBackup"),
         (None, _) => false,
     };
-    let detail = || format!("its backup does not begin as Azure's backups of a {} do: prove it by a restore", object.kind);
+    let detail =
+        || format!("its backup does not begin as Azure's backups of a {} do: prove it by a restore", object.kind);
     (!known).then(|| (Code::BackupMalformed, detail()))
 }

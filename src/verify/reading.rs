@@ -30,7 +30,8 @@ pub(super) async fn read(
 ) -> Result<bool> {
     let before = findings.of(Severity::Tampered) + findings.of(Severity::Noncompliant);
     let room = &Semaphore::new(ROOM as usize);
-    let mut read = futures::stream::iter(wanted).map(|wanted| one(store, room, wanted, open)).buffer_unordered(IN_FLIGHT);
+    let mut read =
+        futures::stream::iter(wanted).map(|wanted| one(store, room, wanted, open)).buffer_unordered(IN_FLIGHT);
     while let Some((path, opened, found)) = read.try_next().await? {
         progress.step();
         checked.read += 1;

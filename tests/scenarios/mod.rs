@@ -9,4 +9,5 @@ mod pace;
 mod policy;
 mod restore;
 mod story;
+mod verify;
 mod worm;

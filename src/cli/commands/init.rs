@@ -13,8 +13,8 @@ use crate::cli::args::{Credential as CredentialKind, Init};
 use crate::cli::console::Console;
 use crate::cli::files;
 use crate::config::{
-    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Secret, Settings, Store, Vault, Verify, Worm,
-    template,
+    Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Secret, Settings, Store, Vault, Verify,
+    Worm, template,
 };
 use crate::error::{Context, Error, Result};
 use crate::format::archive::key_name;

@@ -36,7 +36,8 @@ async fn check(assembly: &Assembly, console: &Console, arguments: &Verify) -> Re
     let signer = arguments.report.is_some().then(|| assembly.report_signer()).transpose()?;
     let since = arguments.since_report.as_deref().map(|path| earlier(assembly, path)).transpose()?;
     let identities = arguments.open.then(|| identities(assembly)).transpose()?;
-    let open = identities.map(|identities| move |sealed: &[u8]| -> Result<Zeroizing<Vec<u8>>> { identities.open(sealed) });
+    let open =
+        identities.map(|identities| move |sealed: &[u8]| -> Result<Zeroizing<Vec<u8>>> { identities.open(sealed) });
     let mut standard = assembly.standard()?;
     standard.max_age = arguments.max_age.map(|age| TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX));
     let bar = Bar::new("verify");
@@ -71,7 +72,9 @@ async fn look(assembly: &Assembly, asked: bool, bar: &Bar) -> Result<Vec<Live>> 
         return Ok(live);
     }
     if assembly.settings.vaults.is_empty() {
-        return Err(Error::usage("the settings name no vault to compare with").hint("add a [[vault]], or leave --live out"));
+        return Err(
+            Error::usage("the settings name no vault to compare with").hint("add a [[vault]], or leave --live out")
+        );
     }
     bar.stage("listing vaults", None);
     for vault in &assembly.settings.vaults {
@@ -91,7 +94,10 @@ fn make_key(console: &Console, path: &Path) -> Result<ExitCode> {
     files::create_private(path, format!("{}\n", signer.encode().as_str()).as_bytes())?;
     let verifier = signer.verifier().to_string();
     console.result(&json!({"signer": path, "verifier": verifier}), || {
-        format!("Made {}. Its verifier, for [verify] verifiers of whoever starts from its reports:\n{verifier}", path.display())
+        format!(
+            "Made {}. Its verifier, for [verify] verifiers of whoever starts from its reports:\n{verifier}",
+            path.display()
+        )
     });
     Ok(ExitCode::SUCCESS)
 }

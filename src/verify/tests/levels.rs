@@ -73,7 +73,10 @@ async fn only_reading_finds_other_bytes_of_the_same_size_and_md5() {
         assert_eq!(report.record.unwrap().covers, [], "what was not as it must be is read again next time");
     }
     let report = inspected(&house, &reading()).await;
-    assert_eq!((report.findings.as_slice(), report.checked.read, report.checked.opened), (&[][..], all.len() as u64, 0));
+    assert_eq!(
+        (report.findings.as_slice(), report.checked.read, report.checked.opened),
+        (&[][..], all.len() as u64, 0)
+    );
 }
 
 #[tokio::test]
@@ -323,7 +326,11 @@ async fn what_an_earlier_report_covers_is_not_read_again() {
     assert_eq!(Some(&record), first.record.as_ref());
     let second = inspected(&house, &again(&record)).await;
     assert_eq!((second.checked.read, second.checked.skipped), (0, 4));
-    assert_eq!(second.record.as_ref().unwrap().covers[0].since, record.covers[0].since, "it is as old as what it relies on");
+    assert_eq!(
+        second.record.as_ref().unwrap().covers[0].since,
+        record.covers[0].since,
+        "it is as old as what it relies on"
+    );
 
     house.vault.put(&object("secret/a"));
     house.snapshot().await.unwrap();
