@@ -220,7 +220,7 @@ impl Vault<'_> {
         findings: &mut Findings,
         checked: &mut Checked,
     ) -> Result<(Option<Head>, bool)> {
-        let Vault { store, standard, depth, archive, guard, vault, .. } = *self;
+        let Vault { store, standard, depth, archive, guard, vault, progress } = *self;
         checked.vaults += 1;
         let earlier = depth.since.and_then(|since| since.heads.get(vault.host()));
         let log = log::check(store, shelf, archive, vault, &standard.verifiers, earlier, findings).await?;
@@ -233,8 +233,9 @@ impl Vault<'_> {
         let covered = |path: &StorePath, sequence| {
             since.is_some_and(|since| since.covers(vault, path.as_str(), sequence, depth.open.is_some()))
         };
+        let before = checked.captures;
         let live = depth.live.iter().find(|live| live.vault == *vault);
-        self.progress.stage("reading manifests", None);
+        progress.stage("reading manifests", None);
         let mut walk = snapshots::Walk {
             store,
             archive,
@@ -247,6 +248,7 @@ impl Vault<'_> {
         };
         let needed = walk.check(&log.entries).await?;
         protection::check_needed(shelf, guard, standard, vault, &needed, findings, checked);
+        progress.stage("reading captures", depth.read.map(|_| checked.captures - before));
         let whole = self.read(shelf, findings, checked).await?;
         Ok((log.head, whole))
     }
@@ -275,7 +277,6 @@ impl Vault<'_> {
             skipped += u64::from(skip);
             asked(path) && !skip
         });
-        self.progress.stage("reading captures", self.depth.read.map(|_| checked.captures));
         let open = self.depth.open.filter(|_| self.depth.read.is_some());
         let wanted = Box::new(wanted.chain(strays));
         let whole = reading::read(self.store, wanted, open, self.progress, findings, checked).await?;
