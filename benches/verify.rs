@@ -234,9 +234,9 @@ async fn measure(folder: &Path, shape: Shape) {
 /// Seconds of user and system time of this process so far, to the hundredth.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<u64> = text.rsplit(')').next().unwrap().split(' ').filter_map(|field| field.parse().ok()).collect();
-    // After the state, which is no number: utime and stime are the 11th and 12th.
-    f64::from(u32::try_from(fields[10] + fields[11]).unwrap()) / 100.0
+    // utime and stime are fields 14 and 15 of all (proc_pid_stat(5)); the name, which may hold spaces, is the second.
+    let ticks = text.rsplit(')').next().unwrap().split(' ').skip(12).take(2).map(|field| field.parse::<u32>().unwrap());
+    f64::from(ticks.sum::<u32>()) / 100.0
 }
 
 /// The largest resident set of this process, in KiB.
