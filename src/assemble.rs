@@ -4,6 +4,7 @@
 mod doctor;
 mod fleet;
 mod status;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 pub use doctor::Service;
 pub use fleet::{Fleet, Writing};
+pub use verify::REPORT_KEY;
 
 use crate::ambient::Ambient;
 use crate::archive::Reader;
@@ -31,7 +33,6 @@ use crate::store;
 use crate::store::directory::Directory;
 use crate::tlog::{Signer, Verifier};
 use crate::vault::{Governor, Subscription};
-use crate::verify::Standard;
 
 /// A key file is one line.
 const KEY_FILE_MAX: u64 = 4096;
@@ -312,26 +313,6 @@ impl Assembly {
             protected: self.demand() == Demand::Required,
             full_every: policy.cadence.full_every,
         }
-    }
-
-    /// What verification holds the archive to: for each vault, its policy.
-    pub fn standard(&self) -> Result<Standard> {
-        let general = self.chosen(&self.settings.capture.policy)?;
-        let mut locked = general.retention.lock == Lock::Required;
-        let mut protection_min_of = BTreeMap::new();
-        for vault in &self.settings.vaults {
-            let policy = self.policy(&vault.uri)?;
-            locked |= policy.retention.lock == Lock::Required;
-            protection_min_of.insert(vault.uri.clone(), policy.retention.protection_min);
-        }
-        Ok(Standard {
-            vaults: self.settings.vaults.iter().map(|vault| vault.uri.clone()).collect(),
-            verifiers: self.verifiers()?,
-            worm: locked || self.demand() == Demand::Required,
-            protection_min: general.retention.protection_min,
-            protection_min_of,
-            now: self.ambient.now(),
-        })
     }
 }
 

@@ -27,7 +27,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("archive", "ambient, error, format, model, store, tlog", "writing an archive needs no vault and no key that opens it"),
     ("capture", "ambient, format, model, vault", "what takes objects from a vault cannot reach a store"),
     ("restore", "ambient, error, format, model, progress, vault", "carrying out a plan knows no archive, no Azure and no settings"),
-    ("verify", "error, format, model, store, tlog", "the verifier shares no code with the writer: where the writer is wrong, it sees it"),
+    ("verify", "error, format, model, progress, store, tlog", "the verifier shares no code with the writer: where the writer is wrong, it sees it"),
     ("azure", "ambient, error, model, store, vault", "the Azure SDK stays behind the doors that it implements"),
     ("config", "error, located, model, policy", "settings are values; what they are wired to is not their business"),
     ("jobs", "ambient, archive, capture, error, format, model, policy, progress, restore, seal, store, tlog, vault", "a use case gets doors; it knows neither Azure nor the settings file"),

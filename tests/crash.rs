@@ -143,6 +143,7 @@ impl House {
             worm: true,
             protection_min: self.order.renewal.protection_min,
             protection_min_of: Default::default(),
+            max_age: None,
             now: self.clock.now(),
         };
         let findings = verify(store, &standard).await.unwrap().findings;

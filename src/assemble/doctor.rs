@@ -22,7 +22,7 @@ impl Assembly {
     pub fn archive_credential(&self) -> Option<Credential> {
         match &self.settings.archive.store {
             Store::Container { credential, .. } => Some(credential.clone()),
-            Store::Directory { .. } => None,
+            Store::Directory { .. } | Store::Nowhere => None,
         }
     }
 
@@ -45,7 +45,7 @@ impl Assembly {
     pub fn seat(&self) -> Result<Option<Box<dyn Seat>>> {
         Ok(match &self.settings.archive.store {
             Store::Container { .. } => Some(Box::new(self.container()?)),
-            Store::Directory { .. } => None,
+            Store::Directory { .. } | Store::Nowhere => None,
         })
     }
 
@@ -54,13 +54,14 @@ impl Assembly {
         let archive = &self.settings.archive;
         let mut files: Vec<(&'static str, &Path)> = Vec::new();
         files.extend(archive.signer.iter().map(|path| ("signer", path.as_path())));
+        files.extend(self.settings.verify.signer.iter().map(|path| ("report key", path.as_path())));
         files.extend(archive.identities.iter().map(|path| ("identity", path.as_path())));
         if let Some(config::Secret::File(path)) = &archive.identity_passphrase {
             files.push(("passphrase", path));
         }
         let at_the_archive = match &archive.store {
             Store::Container { credential, .. } => Some(credential),
-            Store::Directory { .. } => None,
+            Store::Directory { .. } | Store::Nowhere => None,
         };
         for credential in self.identities_of_vaults().chain(at_the_archive) {
             if let Credential::ClientSecret { secret: config::Secret::File(path), .. } = credential

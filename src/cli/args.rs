@@ -11,6 +11,7 @@ pub(crate) use plan::{Plan, Term, Version};
 
 use crate::model::duration;
 use crate::model::{Glob, SubscriptionId, Tag};
+use crate::verify::Subset;
 
 /// What every help text ends with.
 const EXIT_CODES: &str = "\
@@ -71,7 +72,7 @@ pub(crate) enum Command {
     /// Tell how old the newest snapshots are, what they lack and how long they are protected; needs read access only
     Status(Status),
     /// Prove that the archive is whole, signed and protected
-    Verify,
+    Verify(Verify),
     /// Check, show and explain archive policies
     #[command(subcommand)]
     Policy(Policy),
@@ -239,6 +240,35 @@ pub(crate) struct History {
     /// The vault, by its name in the settings or its host; needed where there are several
     #[arg(long, value_name = "NAME")]
     pub(crate) vault: Option<String>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Download and hash every capture too
+    #[arg(long)]
+    pub(crate) read_captures: bool,
+    /// Only part K of N of the captures, such as 3/7: N runs read them all [implies --read-captures]
+    #[arg(long, value_name = "K/N", value_parser = parsed::<Subset>)]
+    pub(crate) subset: Option<Subset>,
+    /// Open the captures that are read; needs an identity [implies --read-captures]
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Compare the newest snapshots with what the settings' vaults show now
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Complain if a vault's newest complete snapshot is older, such as 26h
+    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
+    pub(crate) max_age: Option<Duration>,
+    /// Write what was verified, signed by [verify] signer of the settings, over an earlier report
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Start from an earlier report: logs must continue those it saw, and what it covers is not read again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) since_report: Option<PathBuf>,
+    /// Make a key that signs reports, print its verifier, and do nothing else
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read_captures", "subset", "open", "live", "max_age", "report", "since_report"])]
+    pub(crate) make_key: Option<PathBuf>,
 }
 
 /// `policy` commands.

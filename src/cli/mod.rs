@@ -18,6 +18,7 @@ mod signals;
 mod standing;
 mod summary;
 mod table;
+mod verdict;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -9,7 +9,6 @@ use crate::format::manifest::State;
 use crate::jobs::history::{History, Listed, Snapshot};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
-use crate::verify::{Report as VerifyReport, Severity, Status};
 
 /// Findings and gaps shown before "… and N more".
 pub(super) const SHOWN: usize = 20;
@@ -66,40 +65,6 @@ pub(crate) fn snapshot(report: &SnapshotReport) -> String {
     }
     if report.interrupted && report.sequence.is_some() {
         text.push_str("  interrupted: what was done is committed; run again to go on\n");
-    }
-    text
-}
-
-/// The verdict, what was looked at, then what does not hold.
-pub(crate) fn verify(report: &VerifyReport) -> String {
-    let checked = &report.checked;
-    let verdict = match report.status {
-        Status::Ok => "ok",
-        Status::Noncompliant => "NONCOMPLIANT",
-        Status::Tampered => "TAMPERED",
-    };
-    let until = checked
-        .protected_until
-        .map_or_else(String::new, |at| format!("; the newest snapshots are locked until {} at least", time(at)));
-    let mut text = format!(
-        "{verdict}: {}, {}, {}, {} in {}{until}\n",
-        plural(checked.vaults, "vault", "vaults"),
-        plural(checked.entries, "log entry", "log entries"),
-        plural(checked.snapshots, "snapshot", "snapshots"),
-        plural(checked.captures, "capture", "captures"),
-        plural(checked.files, "file", "files"),
-    );
-    for finding in report.findings.iter().take(SHOWN) {
-        let severity = match finding.severity {
-            Severity::Note => "note",
-            Severity::Noncompliant => "noncompliant",
-            Severity::Tampered => "tampered",
-        };
-        let place = if finding.path.is_empty() { String::new() } else { format!(" {}", finding.path) };
-        text.push_str(&format!("  {severity} {}{place}: {}\n", finding.code.name(), finding.detail));
-    }
-    if report.findings.len() > SHOWN {
-        text.push_str(&format!("  … and {} more; --output json shows all\n", report.findings.len() - SHOWN));
     }
     text
 }

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::file::{LIMIT, OneOrMany, Raw, RawArchive, RawCapture, RawCredential, RawDiscover, RawNetwork, RawVault};
 use super::{
-    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Restore, Secret, Settings, Store, Vault, Worm,
+    Archive, Capture, Cloud, CloudName, Credential, Discover, Network, Restore, Secret, Settings, Store, Vault, Verify,
+    Worm,
 };
 use crate::located::read_text;
 use crate::model::VaultChoice;
@@ -39,6 +40,7 @@ pub(super) fn settings(raw: Raw, env: &Env, needed: bool) -> Checked<Settings> {
         capture: capture(raw.capture),
         geography: raw.geography.0,
         restore: raw.restore.wait.map_or_else(Restore::default, |wait| Restore { wait: wait.0 }),
+        verify: Verify { signer: raw.verify.signer, verifiers: raw.verify.verifiers.unwrap_or_default() },
     })
 }
 

@@ -75,7 +75,7 @@ type Set = Result<(), String>;
 
 impl Setter<'_> {
     fn set(&self, raw: &mut Raw, segments: &[&str]) -> Set {
-        let Raw { network, archive, vault, discover, capture, geography, restore } = raw;
+        let Raw { network, archive, vault, discover, capture, geography, restore, verify } = raw;
         match segments {
             ["NETWORK", "PROXY"] => self.text(&mut network.proxy),
             ["NETWORK", "CA_FILE"] => self.path(&mut network.ca_file),
@@ -112,6 +112,11 @@ impl Setter<'_> {
             }
             ["ARCHIVE", "IDENTITY_PASSPHRASE_ENV"] => self.text(&mut archive.identity_passphrase_env),
             ["ARCHIVE", "IDENTITY_PASSPHRASE_FILE"] => self.path(&mut archive.identity_passphrase_file),
+            ["VERIFY", "SIGNER"] => self.path(&mut verify.signer),
+            ["VERIFY", "VERIFIERS", rest @ ..] => {
+                self.list(rest)?.apply(verify.verifiers.get_or_insert_default(), str::to_owned);
+                Ok(())
+            }
             ["VAULT", rest @ ..] => self.vault(vault, rest),
             ["DISCOVER", rest @ ..] => self.discover(discover, rest),
             ["CAPTURE", "POLICY"] => self.policy(&mut capture.policy),
@@ -340,7 +345,7 @@ mod tests {
     /// The fields of the file, as serde knows them.
     #[test]
     fn every_field_is_documented_and_has_a_variable() {
-        for table in ["network", "network.endpoints", "archive", "vault", "discover", "capture"] {
+        for table in ["network", "network.endpoints", "archive", "vault", "discover", "capture", "verify"] {
             let several = ["vault", "discover"].contains(&table);
             let header = if several { format!("[[{table}]]") } else { format!("[{table}]") };
             let error = toml::from_str::<Raw>(&format!("{header}\n\"no such field\" = 1\n")).unwrap_err();

@@ -31,6 +31,7 @@ pub(super) struct Raw {
     pub(super) capture: RawCapture,
     pub(super) geography: RawGeography,
     pub(super) restore: RawRestore,
+    pub(super) verify: RawVerify,
 }
 
 /// Geographies as a table of regions and names.
@@ -150,6 +151,14 @@ pub(super) struct RawRestore {
     pub(super) wait: Option<Wait>,
 }
 
+/// The table `[verify]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawVerify {
+    pub(super) signer: Option<PathBuf>,
+    pub(super) verifiers: Option<Vec<String>>,
+}
+
 /// A path, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
@@ -228,11 +237,11 @@ checked!(ResourceId(String), String, "String", |text| {
 impl Raw {
     /// Makes relative paths mean what they meant where they were written.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let Raw { network, archive, vault, discover, capture, geography: _, restore: _ } = self;
+        let Raw { network, archive, vault, discover, capture, geography: _, restore: _, verify } = self;
         let single = [&mut network.ca_file, &mut archive.directory, &mut archive.recipients_file, &mut archive.signer];
         let paths = single
             .into_iter()
-            .chain([&mut archive.identity_passphrase_file])
+            .chain([&mut archive.identity_passphrase_file, &mut verify.signer])
             .flatten()
             .chain(archive.identity.as_mut().map(OneOrMany::paths_mut).into_iter().flatten());
         for path in paths {

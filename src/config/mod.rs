@@ -47,6 +47,8 @@ pub struct Settings {
     pub geography: BTreeMap<String, Geography>,
     /// How objects are brought back.
     pub restore: Restore,
+    /// Who signs reports of what was verified, and who is believed.
+    pub verify: Verify,
 }
 
 /// How to reach Azure.
@@ -123,6 +125,16 @@ impl CloudName {
             CloudName::China => "china",
         }
     }
+}
+
+/// Who signs reports of what was verified, and who is believed. Not the log's signer: whoever writes an archive does not
+/// say of it that it holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verify {
+    /// The report signer's key file; needed to write reports.
+    pub signer: Option<PathBuf>,
+    /// C2SP verifier keys, pinned; needed to start from reports.
+    pub verifiers: Vec<String>,
 }
 
 /// Where archives are, and whose they are.

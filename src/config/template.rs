@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{
     Archive, Capture, Cloud, CloudName, Credential, Discover, Limits, Network, Restore, Secret, Settings, Store, Vault,
-    Worm,
+    Verify, Worm,
 };
 use crate::model::{Geography, duration};
 use crate::policy::Choice;
@@ -43,7 +43,19 @@ pub fn template(settings: &Settings) -> String {
     if settings.restore != Restore::default() {
         line(&mut text, &format!("\n[restore]\nwait = {}", quoted(duration::render(settings.restore.wait))));
     }
+    // Nobody needs to be told of it who does not have it.
+    if settings.verify != Verify::default() {
+        verify(&mut text, &settings.verify);
+    }
     text
+}
+
+fn verify(text: &mut String, verify: &Verify) {
+    text.push_str("\n[verify]\n");
+    if let Some(path) = &verify.signer {
+        line(text, &format!("signer = {}", path_of(path)));
+    }
+    list(text, "verifiers", &verify.verifiers);
 }
 
 fn network(text: &mut String, network: &Network) {
@@ -311,6 +323,7 @@ mod tests {
             capture: Capture::default(),
             geography: BTreeMap::new(),
             restore: Restore::default(),
+            verify: Verify::default(),
         }
     }
 
@@ -394,6 +407,7 @@ mod tests {
             },
             geography: BTreeMap::from([("atlantis".to_owned(), Geography("The \"Ocean\"".into()))]),
             restore: Restore { wait: std::time::Duration::from_secs(1200) },
+            verify: Verify { signer: Some(file()), verifiers: vec!["g+h+i".into()] },
         };
         assert_eq!(read_back(&settings), settings);
 

@@ -158,6 +158,7 @@ impl House {
             worm: self.order.worm == Demand::Required,
             protection_min: self.order.renewal.protection_min,
             protection_min_of: Default::default(),
+            max_age: None,
             now: self.ambient.now(),
         }
     }

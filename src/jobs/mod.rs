@@ -7,6 +7,7 @@ pub(crate) mod fixture;
 pub mod fleet;
 pub mod history;
 pub mod init;
+pub mod live;
 pub mod promises;
 pub mod protection;
 pub mod restore;

@@ -1,5 +1,7 @@
 //! Findings: values with stable codes. The codes are a contract: docs/FINDINGS.md lists them, and a test compares.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 
 /// How bad a finding is. Ordered, the worst last.
@@ -52,6 +54,10 @@ codes! {
     LogChain = "log-chain", Tampered;
     /// A signed root is not the root of the entries.
     LogRoot = "log-root", Tampered;
+    /// A log ends before the head that an earlier report saw.
+    LogRollback = "log-rollback", Tampered;
+    /// A log is not a continuation of the one that an earlier report saw.
+    LogFork = "log-fork", Tampered;
     /// A manifest that the log names is not there.
     ManifestMissing = "manifest-missing", Tampered;
     /// A manifest cannot be read as what it is.
@@ -60,8 +66,14 @@ codes! {
     ManifestMismatch = "manifest-mismatch", Tampered;
     /// A capture that a manifest names is not there.
     CaptureMissing = "capture-missing", Tampered;
-    /// A stored capture has another size, MD5 or version than its manifest says, or two manifests disagree.
+    /// A stored capture has another size, MD5, SHA-256 or version than its manifest says, or two manifests disagree.
     CaptureMismatch = "capture-mismatch", Tampered;
+    /// A capture with the right digest is not what such a file must be.
+    CaptureMalformed = "capture-malformed", Tampered;
+    /// A capture with the right digest holds another object, another moment or another vault than its path says.
+    CaptureMislabelled = "capture-mislabelled", Tampered;
+    /// The backup in a capture is wrapped with another key than its manifest says.
+    KidMismatch = "kid-mismatch", Tampered;
     /// A path has more than one version: somebody wrote over it. The oldest version is the archive.
     ExtraVersion = "extra-version", Tampered;
     /// A file has no write-once protection, where that is required.
@@ -76,6 +88,14 @@ codes! {
     CoverageGap = "coverage-gap", Noncompliant;
     /// No snapshot was ever committed.
     NoSnapshot = "no-snapshot", Noncompliant;
+    /// The newest complete snapshot of a vault is too old.
+    SnapshotStale = "snapshot-stale", Noncompliant;
+    /// No identity at hand opens a capture.
+    CaptureUnreadable = "capture-unreadable", Noncompliant;
+    /// The backup in a capture does not begin as Azure's do.
+    BackupMalformed = "backup-malformed", Noncompliant;
+    /// The vault has what the newest snapshot lacks, and has had it for longer than the policy allows.
+    LiveOverdue = "live-overdue", Noncompliant;
     /// A capture or manifest that no log entry refers to, as a run leaves behind that was cut short.
     Orphan = "orphan", Note;
     /// A file that is no part of an archive.
@@ -86,6 +106,10 @@ codes! {
     UnknownEntry = "unknown-entry", Note;
     /// The store protects nothing, and that is allowed by configuration.
     StoreUnprotected = "store-unprotected", Note;
+    /// The vault has what the newest snapshot lacks, for no longer than the policy allows.
+    LiveAhead = "live-ahead", Note;
+    /// The newest snapshot has an object that is not in the vault any more.
+    LiveGone = "live-gone", Note;
 }
 
 impl Serialize for Code {
@@ -107,20 +131,43 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// How many findings of one code are kept, each with its path: somebody who deletes a million files must not exhaust
+/// the memory of whoever finds out.
+pub const KEPT: u64 = 10_000;
+
 /// A growing list of findings.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
+pub struct Findings {
+    kept: Vec<Finding>,
+    counts: BTreeMap<Code, u64>,
+}
 
 impl Findings {
     /// Adds one.
     pub fn add(&mut self, code: Code, path: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(Finding { code, severity: code.severity(), path: path.into(), detail: detail.into() });
+        let count = self.counts.entry(code).or_default();
+        *count += 1;
+        if *count <= KEPT {
+            let (path, detail) = (path.into(), detail.into());
+            self.kept.push(Finding { code, severity: code.severity(), path, detail });
+        }
     }
 
-    /// All of them, the worst first, then by code and path.
+    /// How many there are of each code, those that are not kept among them.
+    pub fn counts(&self) -> &BTreeMap<Code, u64> {
+        &self.counts
+    }
+
+    /// How many there are of a severity.
+    pub fn of(&self, severity: Severity) -> u64 {
+        self.counts.iter().filter(|(code, _)| code.severity() == severity).map(|(_, count)| count).sum()
+    }
+
+    /// Those that are kept, the worst first, then by code and path.
     pub fn sorted(mut self) -> Vec<Finding> {
-        self.0.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then_with(|| a.path.cmp(&b.path)));
-        self.0
+        self.kept
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then_with(|| a.path.cmp(&b.path)));
+        self.kept
     }
 }
 
@@ -128,6 +175,17 @@ impl Findings {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn findings_without_end_are_counted_and_not_kept() {
+        let mut findings = Findings::default();
+        (0..KEPT + 5).for_each(|number| findings.add(Code::CaptureMissing, number.to_string(), "gone"));
+        findings.add(Code::Orphan, "a", "b");
+        assert_eq!(findings.counts(), &BTreeMap::from([(Code::CaptureMissing, KEPT + 5), (Code::Orphan, 1)]));
+        assert_eq!((findings.of(Severity::Tampered), findings.of(Severity::Noncompliant)), (KEPT + 5, 0));
+        let sorted = findings.sorted();
+        assert_eq!((sorted.len() as u64, sorted[0].code), (KEPT + 1, Code::CaptureMissing));
+    }
 
     #[test]
     fn codes_are_unique_and_the_document_lists_just_these() {

@@ -1,139 +1,144 @@
-//! The inventory: one listing of the whole store, against which everything else is looked up.
+//! The inventory: one listing of the whole store, against which everything else is looked up. Of captures, which may be
+//! a million, it keeps little; of the rest what the listing shows.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 
 use futures::StreamExt;
 
+use super::captures::Captures;
 use super::finding::{Code, Findings};
+use super::snapshots::Stray;
 use crate::error::{Context, Result};
 use crate::format::paths::ArchivePath;
 use crate::model::{StorePath, VaultUri};
-use crate::store::{self, Listed};
-
-/// A file as listed, with what verification learns of it.
-pub(super) struct File {
-    /// The oldest version: the one that counts.
-    pub(super) oldest: Listed,
-    /// Whether something refers to it.
-    referenced: AtomicBool,
-}
+use crate::store::{self, Guard, Listed, Protection};
 
 /// Every file in a store.
 pub(super) struct Inventory {
-    files: BTreeMap<StorePath, File>,
-    vaults: BTreeSet<VaultUri>,
-    versions: u64,
-    /// Vaults of which something could not be read that refers to files.
-    blind: Mutex<BTreeSet<VaultUri>>,
+    /// `archive.json`.
+    pub(super) archive: Option<Listed>,
+    /// The vaults that have any file.
+    pub(super) shelves: BTreeMap<VaultUri, Shelf>,
+    /// How many files there are, every version counted.
+    pub(super) files: u64,
+}
+
+/// The files of one vault.
+pub(super) struct Shelf {
+    /// Its log, by sequence.
+    pub(super) log: BTreeMap<u64, Listed>,
+    /// Its manifests, and whether a log entry refers to them.
+    pub(super) manifests: BTreeMap<StorePath, (Listed, bool)>,
+    /// Its captures and settings.
+    pub(super) captures: Captures,
+    /// What manifests refer to and the listing did not show.
+    pub(super) strays: BTreeMap<StorePath, Stray>,
+    /// Whether a log file or manifest is missing or cannot be read: what it refers to is not known.
+    pub(super) blind: bool,
+}
+
+impl Shelf {
+    fn new(vault: &VaultUri) -> Self {
+        let captures = Captures::new(vault);
+        Shelf { log: BTreeMap::new(), manifests: BTreeMap::new(), captures, strays: BTreeMap::new(), blind: false }
+    }
 }
 
 impl Inventory {
     /// Lists the store. Extra versions and names that are not ours are findings.
-    pub(super) async fn read(store: &dyn store::Read, findings: &mut Findings) -> Result<Inventory> {
-        let mut inventory =
-            Inventory { files: BTreeMap::new(), vaults: BTreeSet::new(), versions: 0, blind: Mutex::default() };
+    pub(super) async fn read(store: &dyn store::Read, guard: &Guard, findings: &mut Findings) -> Result<Inventory> {
+        let mut inventory = Inventory { archive: None, shelves: BTreeMap::new(), files: 0 };
         let mut list = store.list("");
         while let Some(listed) = list.next().await {
-            inventory.add(listed.context("couldn't list the archive")?, findings);
+            inventory.add(listed.context("couldn't list the archive")?, guard, findings);
         }
+        inventory.shelves.values_mut().for_each(|shelf| shelf.captures.complete(findings));
         Ok(inventory)
     }
 
-    fn add(&mut self, listed: Listed, findings: &mut Findings) {
-        self.versions += 1;
+    fn add(&mut self, listed: Listed, guard: &Guard, findings: &mut Findings) {
+        self.files += 1;
         let path = match &listed.path {
             Ok(path) => path.clone(),
             Err(name) => {
                 return findings.add(Code::ForeignFile, name.clone(), "its name is not one that an archive has");
             }
         };
-        if self.files.contains_key(&path) {
-            let version = listed.version.unwrap_or_default();
-            let detail =
-                format!("version {version} of {} was written over it; readers use the oldest version", listed.created);
-            return findings.add(Code::ExtraVersion, path.as_str(), detail);
-        }
-        match ArchivePath::parse(&path) {
-            Some(ArchivePath::Archive) => {}
-            Some(
-                ArchivePath::Capture { vault, .. }
-                | ArchivePath::Settings { vault, .. }
-                | ArchivePath::Manifest { vault, .. }
-                | ArchivePath::Log { vault, .. },
-            ) => drop(self.vaults.insert(vault)),
-            None => findings.add(Code::ForeignFile, path.as_str(), "it is no part of an archive"),
-        }
-        self.files.insert(path, File { oldest: listed, referenced: AtomicBool::new(false) });
-    }
-
-    /// How many files there are, every version counted.
-    pub(super) fn files(&self) -> u64 {
-        self.versions
-    }
-
-    /// The vaults that have any file.
-    pub(super) fn vaults(&self) -> impl Iterator<Item = &VaultUri> {
-        self.vaults.iter()
-    }
-
-    /// The version of a path that counts.
-    pub(super) fn oldest(&self, path: &StorePath) -> Option<&Listed> {
-        self.files.get(path).map(|file| &file.oldest)
-    }
-
-    fn blind(&self) -> MutexGuard<'_, BTreeSet<VaultUri>> {
-        self.blind.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that something refers to a path.
-    pub(super) fn mark(&self, path: &StorePath) {
-        if let Some(file) = self.files.get(path) {
-            file.referenced.store(true, Ordering::Relaxed);
+        let extra = match ArchivePath::parse(&path) {
+            None => return findings.add(Code::ForeignFile, path.as_str(), "it is no part of an archive"),
+            Some(ArchivePath::Archive) if self.archive.is_none() => {
+                self.archive = Some(listed);
+                None
+            }
+            Some(ArchivePath::Archive) => Some(listed),
+            Some(ArchivePath::Capture { vault, .. } | ArchivePath::Settings { vault, .. }) => {
+                let protection = guard.covers(&listed);
+                self.shelf(vault).captures.add(&path, &listed, protection, findings);
+                None
+            }
+            Some(ArchivePath::Manifest { vault, .. }) => {
+                keep(&mut self.shelf(vault).manifests, path.clone(), listed, |listed| (listed, false))
+            }
+            Some(ArchivePath::Log { vault, sequence }) => {
+                keep(&mut self.shelf(vault).log, sequence, listed, |listed| listed)
+            }
+        };
+        if let Some(listed) = extra {
+            report_extra(path.as_str(), &listed, findings);
         }
     }
 
-    /// Notes that a log file or manifest of a vault is missing or cannot be read: what it refers to is not known.
-    pub(super) fn note_blind(&self, vault: &VaultUri) {
-        self.blind().insert(vault.clone());
+    fn shelf(&mut self, vault: VaultUri) -> &mut Shelf {
+        self.shelves.entry(vault).or_insert_with_key(Shelf::new)
     }
 
-    /// Every file that is part of an archive.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&StorePath, &Listed)> {
-        self.files
-            .iter()
-            .filter(|(path, _)| ArchivePath::parse(path).is_some())
-            .map(|(path, file)| (path, &file.oldest))
-    }
-
-    /// The log files of a vault, by sequence.
-    pub(super) fn log(&self, vault: &VaultUri) -> BTreeMap<u64, (&StorePath, &Listed)> {
-        self.parts()
-            .filter_map(|(path, listed)| match ArchivePath::parse(path)? {
-                ArchivePath::Log { vault: owner, sequence } if owner == *vault => Some((sequence, (path, listed))),
-                _ => None,
-            })
-            .collect()
+    /// The protection of every file that is part of the archive, and how to tell its path.
+    pub(super) fn each_protection(&self, guard: &Guard, mut each: impl FnMut(&dyn Fn() -> String, Protection)) {
+        let shelves = self.shelves.values();
+        let kept =
+            shelves.flat_map(|shelf| shelf.log.values().chain(shelf.manifests.values().map(|(listed, _)| listed)));
+        for listed in self.archive.iter().chain(kept) {
+            each(&|| listed.path.as_ref().map(ToString::to_string).unwrap_or_default(), guard.covers(listed));
+        }
+        for (path, protection) in self.shelves.values().flat_map(|shelf| shelf.captures.protections()) {
+            each(&path, protection);
+        }
     }
 
     /// Captures, settings and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a
     /// log file or manifest cannot be read, they may be its own.
     pub(super) fn report_orphans(&self, findings: &mut Findings) {
-        for (path, _) in self.files.iter().filter(|(_, file)| !file.referenced.load(Ordering::Relaxed)) {
-            let Some(
-                ArchivePath::Capture { vault, .. }
-                | ArchivePath::Settings { vault, .. }
-                | ArchivePath::Manifest { vault, .. },
-            ) = ArchivePath::parse(path)
-            else {
-                continue;
-            };
-            let detail = match self.blind().contains(&vault) {
+        for shelf in self.shelves.values() {
+            let detail = match shelf.blind {
                 false => "no log entry refers to it; a run that was cut short leaves such files",
                 true => "nothing that can be read refers to it; a log file or manifest that cannot be read may",
             };
-            findings.add(Code::Orphan, path.as_str(), detail);
+            let manifests = shelf.manifests.iter().filter(|(_, (_, referenced))| !referenced);
+            manifests.for_each(|(path, _)| findings.add(Code::Orphan, path.as_str(), detail));
+            shelf.captures.unreferenced().for_each(|path| findings.add(Code::Orphan, path, detail));
         }
     }
+}
+
+/// Keeps the oldest version, which comes first; gives back any other.
+fn keep<K: Ord, V>(
+    files: &mut BTreeMap<K, V>,
+    key: K,
+    listed: Listed,
+    value: impl FnOnce(Listed) -> V,
+) -> Option<Listed> {
+    match files.entry(key) {
+        std::collections::btree_map::Entry::Occupied(_) => Some(listed),
+        std::collections::btree_map::Entry::Vacant(place) => {
+            place.insert(value(listed));
+            None
+        }
+    }
+}
+
+/// Another version of a path than the oldest.
+pub(super) fn report_extra(path: &str, listed: &Listed, findings: &mut Findings) {
+    let version = listed.version.as_deref().unwrap_or_default();
+    let detail = format!("version {version} of {} was written over it; readers use the oldest version", listed.created);
+    findings.add(Code::ExtraVersion, path, detail);
 }

@@ -1,17 +1,41 @@
 //! Checking a vault's log: every entry is there, signed by a pinned key, follows from the one before, and leads to the
-//! root that was signed.
+//! root that was signed; and it continues the log that an earlier report saw.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt};
 
-use super::finding::{Code, Findings};
-use super::inventory::Inventory;
+use super::finding::{Code, Findings, Severity};
+use super::inventory::Shelf;
+use super::record::Head;
 use crate::error::Result;
 use crate::format::archive::Archive;
 use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
-use crate::format::{self, Fault};
+use crate::format::manifest::Status;
+use crate::format::{self, Fault, paths};
 use crate::model::{Digest, StorePath, VaultUri};
-use crate::store::{self, Condition, Listed};
+use crate::store::{self, Condition};
 use crate::tlog::{Frontier, Verifier};
+
+/// Log files read at the same time.
+const IN_FLIGHT: usize = 8;
+
+/// A log as it was found.
+pub(super) struct Log {
+    /// Its readable entries, oldest first.
+    pub(super) entries: Vec<Entry>,
+    /// Its head, if all of it holds.
+    pub(super) head: Option<Head>,
+}
+
+/// The newest snapshot among entries that covers everything it saw: what the age of an archive is counted from.
+pub fn newest_complete(entries: &[Entry]) -> Option<&SnapshotRef> {
+    let mut snapshots = entries.iter().rev().filter_map(|entry| match &entry.event {
+        Event::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    snapshots.find(|snapshot| snapshot.status == Status::Complete)
+}
 
 /// What the next entry must follow from. `None` in the beginning, and after a gap or an unreadable file.
 struct Before {
@@ -21,29 +45,35 @@ struct Before {
     time: DateTime<Utc>,
 }
 
-/// Checks the log of `vault` and returns its readable entries, oldest first.
+/// Checks the log of `vault`, which an earlier report may have seen up to `earlier`.
 pub(super) async fn check(
     store: &dyn store::Read,
-    inventory: &Inventory,
+    shelf: &mut Shelf,
     archive: &Archive,
     vault: &VaultUri,
     verifiers: &[Verifier],
+    earlier: Option<&Head>,
     findings: &mut Findings,
-) -> Result<Vec<Entry>> {
+) -> Result<Log> {
+    let tampered = findings.of(Severity::Tampered);
     let mut entries = Vec::new();
     let mut before: Option<Before> = None;
-    let mut last = 0;
-    for (sequence, (path, listed)) in inventory.log(vault) {
+    let (mut last, mut head) = (0, None);
+    let Shelf { log, blind, .. } = shelf;
+    let listed =
+        log.iter().map(|(sequence, listed)| Ok((*sequence, paths::log(vault, *sequence)?, listed.version.clone())));
+    let listed = listed.collect::<Result<Vec<_>>>()?;
+    let mut files = futures::stream::iter(listed).map(|file| fetch(store, file)).buffered(IN_FLIGHT);
+    while let Some((sequence, path, bytes)) = files.try_next().await? {
         if sequence != last + 1 {
             let missing = (last + 1, sequence - 1);
             findings.add(Code::LogGap, path.as_str(), format!("entries {} to {} are missing", missing.0, missing.1));
-            inventory.note_blind(vault);
+            *blind = true;
             before = None;
         }
         last = sequence;
-        inventory.mark(path);
-        let Some(file) = read(store, path, listed, findings).await? else {
-            inventory.note_blind(vault);
+        let Some(file) = parse(bytes, &path, findings) else {
+            *blind = true;
             before = None;
             continue;
         };
@@ -55,7 +85,15 @@ pub(super) async fn check(
             findings.add(Code::LogChain, path.as_str(), "it is the log file of another place, vault or archive");
         }
         if let Some(before) = &before {
-            follows(entry, before, path, findings);
+            follows(entry, before, &path, findings);
+        }
+        let tree = file.tree().ok();
+        head = tree.as_ref().map(|tree| Head { size: sequence, root: tree.root() });
+        if let (Some(earlier), Some(head)) = (earlier.filter(|earlier| earlier.size == sequence), &head)
+            && earlier.root != head.root
+        {
+            let detail = "an earlier report saw another log up to here: history was rewritten, and signed again";
+            findings.add(Code::LogFork, path.as_str(), detail);
         }
         if matches!(entry.event, Event::Unknown(_)) {
             findings.add(
@@ -66,7 +104,7 @@ pub(super) async fn check(
         }
         before = Some(Before {
             digest: file.digest(),
-            tree: file.tree().ok(),
+            tree,
             latest_snapshot: match &entry.event {
                 Event::Snapshot(snapshot) => Some(snapshot.clone()),
                 _ => entry.latest_snapshot.clone(),
@@ -75,28 +113,43 @@ pub(super) async fn check(
         });
         entries.push(entry.clone());
     }
-    Ok(entries)
+    if let Some(earlier) = earlier {
+        check_length(vault, earlier, last, findings);
+    }
+    let sound = findings.of(Severity::Tampered) == tampered;
+    Ok(Log { entries, head: head.filter(|_| sound) })
 }
 
-async fn read(
+/// A log that ends before the head that an earlier report saw has lost entries.
+pub(super) fn check_length(vault: &VaultUri, earlier: &Head, last: u64, findings: &mut Findings) {
+    if last < earlier.size {
+        let detail =
+            format!("it ends with entry {last}, and an earlier report saw {}: the newest are gone", earlier.size);
+        findings.add(Code::LogRollback, paths::log_prefix(vault), detail);
+    }
+}
+
+/// A log file, by sequence, path and version, with its bytes; an error that only concerns this file is a sentence.
+async fn fetch(
     store: &dyn store::Read,
-    path: &StorePath,
-    listed: &Listed,
-    findings: &mut Findings,
-) -> Result<Option<LogFile>> {
-    let bytes = match store.get(path, listed.version.as_deref(), LOG_FILE_MAX).await {
-        Ok(bytes) => bytes,
+    (sequence, path, version): (u64, StorePath, Option<String>),
+) -> Result<(u64, StorePath, Result<Bytes, String>)> {
+    match store.get(&path, version.as_deref(), LOG_FILE_MAX).await {
+        Ok(bytes) => Ok((sequence, path, Ok(bytes))),
         Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => {
-            findings.add(Code::LogMalformed, path.as_str(), error.to_string());
-            return Ok(None);
+            Ok((sequence, path, Err(error.to_string())))
         }
-        Err(error) => return Err(error.into()),
-    };
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn parse(bytes: Result<Bytes, String>, path: &StorePath, findings: &mut Findings) -> Option<LogFile> {
+    let bytes = bytes.map_err(|detail| findings.add(Code::LogMalformed, path.as_str(), detail)).ok()?;
     match LogFile::parse(&bytes) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) => Some(file),
         Err(error) => {
             findings.add(code_of(&error), path.as_str(), error.to_string());
-            Ok(None)
+            None
         }
     }
 }

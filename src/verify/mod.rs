@@ -2,28 +2,42 @@
 //! shares no code with the writer (`archive`, `capture`, `jobs`): where the writer is wrong, this sees it.
 //!
 //! Default level: the whole log of each vault, every manifest, and for every capture ever referenced its existence,
-//! size, listed MD5, version and protection. It needs no identity and downloads no capture.
+//! size, listed MD5, version and protection. It needs no identity and downloads no capture. [`Depth`] goes further;
+//! docs/VERIFY.md tells how.
 
+mod captures;
 mod finding;
 mod inventory;
+mod live;
 mod log;
+mod opening;
 mod protection;
+mod reading;
+mod record;
 mod snapshots;
+mod subset;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub use finding::{Code, Finding, Findings, Severity};
+pub use finding::{Code, Finding, Findings, KEPT, Severity};
+pub use live::{Live, Seen};
+pub use log::newest_complete;
+pub use opening::Opener;
+pub use record::{Cover, Head, RECORD_MAX, Record};
+pub use subset::Subset;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::archive::{ARCHIVE_MAX, Archive};
 use crate::format::paths;
-use crate::model::VaultUri;
-use crate::store;
+use crate::model::{Mode, StorePath, VaultUri};
+use crate::progress::{Progress, Silent};
+use crate::store::{self, Guard};
 use crate::tlog::Verifier;
-use inventory::Inventory;
+use captures::Wanted;
+use inventory::{Inventory, Shelf};
 
 /// What to hold an archive to.
 #[derive(Clone, Debug)]
@@ -38,8 +52,23 @@ pub struct Standard {
     pub protection_min: TimeDelta,
     /// The same, of vaults for which it differs.
     pub protection_min_of: BTreeMap<VaultUri, TimeDelta>,
+    /// How old the newest complete snapshot of a vault may be.
+    pub max_age: Option<TimeDelta>,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+/// How deep to look, beyond the default level.
+#[derive(Clone, Copy, Default)]
+pub struct Depth<'a> {
+    /// Which captures to download and hash.
+    pub read: Option<Subset>,
+    /// Who opens the captures that are read.
+    pub open: Option<&'a Opener<'a>>,
+    /// What vaults show now.
+    pub live: &'a [Live],
+    /// What an earlier run found: captures that it covers are not read again, and the logs must continue those it saw.
+    pub since: Option<&'a Record>,
 }
 
 /// What verification found. Its JSON form is a contract (`docs/JSON.md`).
@@ -47,14 +76,19 @@ pub struct Standard {
 pub struct Report {
     /// The worst severity, as a verdict.
     pub status: Status,
-    /// What does not hold, worst first.
+    /// How many findings of each code.
+    pub counts: BTreeMap<Code, u64>,
+    /// What does not hold, worst first; of one code at most [`KEPT`].
     pub findings: Vec<Finding>,
     /// How much was looked at.
     pub checked: Checked,
+    /// What the next run can start from; none where the archive has no identity.
+    #[serde(skip)]
+    pub record: Option<Record>,
 }
 
 /// A verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nothing above a note.
@@ -66,7 +100,8 @@ pub enum Status {
 }
 
 /// How much was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Checked {
     /// Vaults that the archive holds any file of.
     pub vaults: u64,
@@ -76,50 +111,206 @@ pub struct Checked {
     pub snapshots: u64,
     /// Different captures that snapshots refer to, those of vaults' settings among them.
     pub captures: u64,
+    /// Of these, how many were downloaded and hashed.
+    pub read: u64,
+    /// Of these, how many were handed to the identities.
+    pub opened: u64,
+    /// Captures that were not read since an earlier report covers them.
+    pub skipped: u64,
     /// Files in the store, all versions counted.
     pub files: u64,
     /// Bytes of the captures that snapshots refer to.
     pub bytes: u64,
     /// The earliest end of protection among what the newest snapshots need.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub protected_until: Option<DateTime<Utc>>,
 }
 
-/// Verifies the archive in `store`. An error means that it could not be read, not that it is wrong.
+/// Verifies the archive in `store` at the default level. An error means that it could not be read, not that it is wrong.
 pub async fn verify(store: &dyn store::Read, standard: &Standard) -> Result<Report> {
+    inspect(store, standard, &Depth::default(), &Silent).await
+}
+
+/// Verifies the archive in `store` as deep as asked. An error means that it could not be read, or that the earlier report
+/// is of another archive.
+pub async fn inspect(
+    store: &dyn store::Read,
+    standard: &Standard,
+    depth: &Depth<'_>,
+    progress: &dyn Progress,
+) -> Result<Report> {
     let mut findings = Findings::default();
     let mut checked = Checked::default();
     let guard =
         store.guard().await.map_err(|e| Error::from(e).context("couldn't tell how the archive is protected"))?;
-    let inventory = Inventory::read(store, &mut findings).await?;
-    checked.files = inventory.files();
+    progress.stage("listing the archive", None);
+    let mut inventory = Inventory::read(store, &guard, &mut findings).await?;
+    checked.files = inventory.files;
     let archive = read_archive(store, &inventory, &mut findings).await?;
     protection::check_store(&guard, standard, store, &mut findings);
-    if let Some(archive) = archive {
-        for vault in inventory.vaults() {
-            checked.vaults += 1;
-            let entries = log::check(store, &inventory, &archive, vault, &standard.verifiers, &mut findings).await?;
-            checked.entries += entries.len() as u64;
-            let needed =
-                snapshots::check(store, &inventory, &archive, vault, &entries, &mut findings, &mut checked).await?;
-            protection::check_needed(&inventory, &guard, standard, vault, &needed, &mut findings, &mut checked);
+    let mut heads = BTreeMap::new();
+    let mut sound = true;
+    if let Some(archive) = &archive {
+        same_archive(archive, depth)?;
+        for (vault, shelf) in &mut inventory.shelves {
+            progress.stage("reading the log", None);
+            let mut one = Vault { store, standard, depth, archive, guard: &guard, vault, progress };
+            let (head, whole) = one.check(shelf, &mut findings, &mut checked).await?;
+            heads.extend(head.map(|head| (vault.host().to_owned(), head)));
+            sound &= whole;
         }
-        for vault in standard.vaults.iter().filter(|vault| !inventory.vaults().any(|known| known == *vault)) {
-            findings.add(Code::NoSnapshot, vault.host(), "the settings name it, and the archive holds nothing of it");
-        }
-        if checked.vaults == 0 && standard.vaults.is_empty() {
-            findings.add(Code::NoSnapshot, "", "the archive holds no vault's log");
-        }
+        missing_vaults(&inventory, standard, depth, &mut findings);
         inventory.report_orphans(&mut findings);
     }
     protection::check_all(&inventory, &guard, standard, &mut findings);
+    let counts = findings.counts().clone();
     let findings = findings.sorted();
     let status = match findings.first().map(|finding| finding.severity) {
         Some(Severity::Tampered) => Status::Tampered,
         Some(Severity::Noncompliant) => Status::Noncompliant,
         Some(Severity::Note) | None => Status::Ok,
     };
-    Ok(Report { status, findings, checked })
+    let mut report = Report { status, counts, findings, checked, record: None };
+    let read = depth.read.filter(|_| sound).map(|subset| (subset, depth.open.is_some()));
+    report.record = archive.map(|archive| report.record(&archive, standard, depth, heads, read));
+    Ok(report)
+}
+
+impl Report {
+    fn record(
+        &self,
+        archive: &Archive,
+        standard: &Standard,
+        depth: &Depth<'_>,
+        heads: BTreeMap<String, Head>,
+        read: Option<(Subset, bool)>,
+    ) -> Record {
+        let now = DateTime::from_timestamp(standard.now.timestamp(), 0).unwrap_or(standard.now);
+        Record {
+            format: record::FORMAT.to_owned(),
+            archive_id: archive.archive_id,
+            time: now,
+            tool: concat!("akv-archiver ", env!("CARGO_PKG_VERSION")).to_owned(),
+            status: self.status,
+            counts: self.counts.iter().map(|(code, count)| (code.name().to_owned(), *count)).collect(),
+            checked: self.checked.clone(),
+            covers: record::covers(depth.since, &heads, read, self.checked.skipped > 0, now),
+            heads,
+        }
+    }
+}
+
+/// One vault's part of a verification.
+struct Vault<'a> {
+    store: &'a dyn store::Read,
+    standard: &'a Standard,
+    depth: &'a Depth<'a>,
+    archive: &'a Archive,
+    guard: &'a Guard,
+    vault: &'a VaultUri,
+    progress: &'a dyn Progress,
+}
+
+impl Vault<'_> {
+    /// Checks everything of the vault. Returns the head of its log, if that holds, and whether all captures that were read
+    /// are what they must be.
+    async fn check(
+        &mut self,
+        shelf: &mut Shelf,
+        findings: &mut Findings,
+        checked: &mut Checked,
+    ) -> Result<(Option<Head>, bool)> {
+        let Vault { store, standard, depth, archive, guard, vault, progress } = *self;
+        checked.vaults += 1;
+        let earlier = depth.since.and_then(|since| since.heads.get(vault.host()));
+        let log = log::check(store, shelf, archive, vault, &standard.verifiers, earlier, findings).await?;
+        checked.entries += log.entries.len() as u64;
+        if let Some(max_age) = standard.max_age {
+            snapshots::check_age(vault, &log.entries, max_age, standard.now, findings);
+        }
+        // Only what a log that holds still refers to is known to be what the earlier report saw.
+        let since = depth.since.filter(|_| depth.read.is_some() && log.head.is_some());
+        let covered = |path: &StorePath, sequence| {
+            since.is_some_and(|since| since.covers(vault, path.as_str(), sequence, depth.open.is_some()))
+        };
+        let before = checked.captures;
+        let live = depth.live.iter().find(|live| live.vault == *vault);
+        progress.stage("reading manifests", None);
+        let mut walk = snapshots::Walk {
+            store,
+            archive,
+            vault,
+            shelf,
+            covered: &covered,
+            live: live.map(|live| live::Comparison::new(live, standard.now)),
+            findings,
+            checked,
+        };
+        let needed = walk.check(&log.entries).await?;
+        protection::check_needed(shelf, guard, standard, vault, &needed, findings, checked);
+        progress.stage("reading captures", depth.read.map(|_| checked.captures - before));
+        let whole = self.read(shelf, findings, checked).await?;
+        Ok((log.head, whole))
+    }
+
+    /// Reads the captures that are asked for, and those of which the store lists no digest.
+    async fn read(&self, shelf: &Shelf, findings: &mut Findings, checked: &mut Checked) -> Result<bool> {
+        let asked = |path: &str| self.depth.read.is_some_and(|subset| subset.contains(path));
+        let mut skipped = 0;
+        let strays = shelf.strays.iter().filter_map(|(path, stray)| {
+            let listed = stray.listed.as_ref().filter(|listed| listed.md5.is_none() || asked(path.as_str()))?;
+            Some(Wanted {
+                path: path.to_string(),
+                version: listed.version.clone(),
+                size: listed.size,
+                sha256: stray.sha256,
+                kid: stray.kid.clone(),
+                open: asked(path.as_str()),
+            })
+        });
+        let locked = |protection: store::Protection| {
+            let running = protection.until.is_some_and(|until| until > self.standard.now);
+            protection.legal_hold || (protection.mode == Mode::Locked && running)
+        };
+        let wanted = shelf.captures.wanted(|path, protection, covered| {
+            let skip = asked(path) && covered && locked(protection);
+            skipped += u64::from(skip);
+            asked(path) && !skip
+        });
+        let open = self.depth.open.filter(|_| self.depth.read.is_some());
+        let wanted = Box::new(wanted.chain(strays));
+        let whole = reading::read(self.store, wanted, open, self.progress, findings, checked).await?;
+        checked.skipped += skipped;
+        Ok(whole)
+    }
+}
+
+/// Vaults that the archive should hold something of, and does not.
+fn missing_vaults(inventory: &Inventory, standard: &Standard, depth: &Depth<'_>, findings: &mut Findings) {
+    for vault in standard.vaults.iter().filter(|vault| !inventory.shelves.contains_key(vault)) {
+        findings.add(Code::NoSnapshot, vault.host(), "the settings name it, and the archive holds nothing of it");
+    }
+    if inventory.shelves.is_empty() && standard.vaults.is_empty() {
+        findings.add(Code::NoSnapshot, "", "the archive holds no vault's log");
+    }
+    for (host, head) in depth.since.iter().flat_map(|since| &since.heads) {
+        let vault = VaultUri::parse(&format!("https://{host}"));
+        if let Some(vault) = vault.filter(|vault| !inventory.shelves.contains_key(vault)) {
+            log::check_length(&vault, head, 0, findings);
+        }
+    }
+}
+
+/// Refuses a report of another archive: nothing in it would mean anything here.
+fn same_archive(archive: &Archive, depth: &Depth<'_>) -> Result<()> {
+    match depth.since {
+        Some(since) if since.archive_id != archive.archive_id => Err(Error::new(
+            Kind::Usage,
+            format!("the earlier report is of archive {}, and this is {}", since.archive_id, archive.archive_id),
+        )
+        .hint("is this the right container or directory? Without --since-report everything is read")),
+        _ => Ok(()),
+    }
 }
 
 async fn read_archive(
@@ -128,8 +319,8 @@ async fn read_archive(
     findings: &mut Findings,
 ) -> Result<Option<Archive>> {
     let path = paths::archive()?;
-    let Some(file) = inventory.oldest(&path) else {
-        if inventory.vaults().next().is_some() {
+    let Some(file) = &inventory.archive else {
+        if !inventory.shelves.is_empty() {
             findings.add(Code::ArchiveMalformed, path.as_str(), "it is gone, and the files of an archive are there");
             return Ok(None);
         }
@@ -146,7 +337,6 @@ async fn read_archive(
         }
         Err(error) => return Err(error.into()),
     };
-    inventory.mark(&path);
     match Archive::decode(&bytes) {
         Ok(archive) => Ok(Some(archive)),
         Err(error) => {

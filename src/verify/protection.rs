@@ -1,12 +1,11 @@
 //! Checking protection: everything is write-once, the policy is locked, and what the newest snapshot needs stays so for
 //! long enough.
 
-use std::collections::BTreeSet;
-
 use super::finding::{Code, Findings};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, Shelf};
+use super::snapshots::Needed;
 use super::{Checked, Standard};
-use crate::model::{Mode, StorePath, VaultUri};
+use crate::model::{Mode, VaultUri};
 use crate::store::{self, Guard, Worm};
 
 /// Checks the store as a whole.
@@ -32,44 +31,45 @@ pub(super) fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standar
     if !standard.worm || !guard.protects() {
         return;
     }
-    for (path, listed) in inventory.parts() {
-        let protection = guard.covers(listed);
-        match protection.mode {
-            Mode::None if !protection.legal_hold => {
-                findings.add(Code::Unprotected, path.as_str(), "no policy covers it")
-            }
-            // A container's unlocked policy is one finding, not one for each file in it.
-            Mode::Unlocked if guard.worm == Worm::VersionLevel && guard.lock != Some(Mode::Unlocked) => {
-                findings.add(Code::Unlocked, path.as_str(), "its policy is not locked");
-            }
-            _ => {}
+    inventory.each_protection(guard, |path, protection| match protection.mode {
+        Mode::None if !protection.legal_hold => findings.add(Code::Unprotected, path(), "no policy covers it"),
+        // A container's unlocked policy is one finding, not one for each file in it.
+        Mode::Unlocked if guard.worm == Worm::VersionLevel && guard.lock != Some(Mode::Unlocked) => {
+            findings.add(Code::Unlocked, path(), "its policy is not locked");
         }
-    }
+        _ => {}
+    });
 }
 
 /// Checks what the newest snapshot of a vault needs.
 pub(super) fn check_needed(
-    inventory: &Inventory,
+    shelf: &Shelf,
     guard: &Guard,
     standard: &Standard,
     vault: &VaultUri,
-    needed: &BTreeSet<StorePath>,
+    needed: &Needed,
     findings: &mut Findings,
     checked: &mut Checked,
 ) {
     if !guard.protects() {
         return;
     }
-    let protection_min = *standard.protection_min_of.get(vault).unwrap_or(&standard.protection_min);
-    for path in needed {
-        let Some(listed) = inventory.oldest(path) else { continue };
-        let protection = guard.covers(listed);
-        let Some(until) = protection.until else { continue };
+    let enough = standard.now + *standard.protection_min_of.get(vault).unwrap_or(&standard.protection_min);
+    let mut check = |path: &dyn Fn() -> String, protection: store::Protection| {
+        let Some(until) = protection.until else { return };
         checked.protected_until = Some(checked.protected_until.map_or(until, |earliest| earliest.min(until)));
-        if standard.worm && until < standard.now + protection_min && !protection.legal_hold {
+        if standard.worm && until < enough && !protection.legal_hold {
             let detail =
                 format!("it is protected until {until}, and the newest snapshot needs it longer: take a new snapshot");
-            findings.add(Code::ProtectionShort, path.as_str(), detail);
+            findings.add(Code::ProtectionShort, path(), detail);
         }
+    };
+    for index in &needed.captures {
+        if let Some((protection, _)) = shelf.captures.standing(*index) {
+            check(&|| shelf.captures.path_at(*index), protection);
+        }
+    }
+    for listed in &needed.others {
+        check(&|| listed.path.as_ref().map(ToString::to_string).unwrap_or_default(), guard.covers(listed));
     }
 }

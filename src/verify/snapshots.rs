@@ -1,79 +1,273 @@
-//! Checking snapshots: every manifest that the log names, and every capture that a manifest names, of objects and of
-//! the vault's settings.
+//! Checking snapshots: every manifest that the log names, line by line, and every capture that a manifest names, of
+//! objects and of the vault's settings.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use bytes::Bytes;
 use futures::StreamExt;
 
-use super::Checked;
+use super::captures::difference;
 use super::finding::{Code, Findings};
-use super::inventory::Inventory;
+use super::inventory::Shelf;
+use super::live::Comparison;
+use super::{Checked, log};
 use crate::error::Result;
+use crate::format::Error;
 use crate::format::archive::Archive;
-use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, SnapshotRef};
-use crate::format::manifest::{CaptureRef, Gap, Limits, MORE, Manifest, Status};
+use crate::format::manifest::{CaptureRef, Decoder, Gap, Limits, MORE, Status};
 use crate::format::paths::{self, ArchivePath};
-use crate::model::{Digest, StorePath, VaultUri, unhex};
+use crate::model::{Digest, StorePath, VaultUri, duration};
 use crate::store::{self, Condition, Listed};
+use chrono::{DateTime, TimeDelta, Utc};
 
-/// Checks the snapshots in `entries` and returns the paths that the newest one needs.
-pub(super) async fn check(
-    store: &dyn store::Read,
-    inventory: &Inventory,
-    archive: &Archive,
-    vault: &VaultUri,
-    entries: &[Entry],
-    findings: &mut Findings,
-    checked: &mut Checked,
-) -> Result<BTreeSet<StorePath>> {
-    let mut captures: BTreeMap<StorePath, CaptureRef> = BTreeMap::new();
-    let mut needed = BTreeSet::new();
-    let mut newest = None;
-    let mut unread = String::new();
-    for entry in entries {
-        let Event::Snapshot(snapshot) = &entry.event else { continue };
-        checked.snapshots += 1;
-        newest = Some(snapshot);
-        unread.clear();
-        let Some(manifest) = read(store, inventory, archive, vault, snapshot, findings).await? else {
-            inventory.note_blind(vault);
-            continue;
+/// A file that a manifest names and the listing did not show: one that came behind the reader, or none.
+pub(super) struct Stray {
+    pub(super) listed: Option<Listed>,
+    pub(super) sha256: Digest,
+    pub(super) kid: Option<String>,
+}
+
+/// What the newest snapshot of a vault needs.
+#[derive(Default)]
+pub(super) struct Needed {
+    /// Captures, by their place on the shelf.
+    pub(super) captures: Vec<usize>,
+    /// Whatever else.
+    pub(super) others: Vec<Listed>,
+}
+
+/// Who walks through the snapshots of one vault, with what is collected on the way.
+pub(super) struct Walk<'a> {
+    pub(super) store: &'a dyn store::Read,
+    pub(super) archive: &'a Archive,
+    pub(super) vault: &'a VaultUri,
+    pub(super) shelf: &'a mut Shelf,
+    /// Whether an earlier report covers a capture that an entry was the first to refer to.
+    pub(super) covered: &'a (dyn Fn(&StorePath, u64) -> bool + Sync),
+    pub(super) live: Option<Comparison<'a>>,
+    pub(super) findings: &'a mut Findings,
+    pub(super) checked: &'a mut Checked,
+}
+
+/// What one manifest told.
+#[derive(Default)]
+struct Told {
+    needed: Vec<usize>,
+    /// What the listing did not show.
+    absent: Vec<CaptureRef>,
+    /// What could not be read of the vault itself, as the end of a sentence.
+    unread: String,
+}
+
+impl Walk<'_> {
+    /// Checks the snapshots in `entries` and returns what the newest one needs.
+    pub(super) async fn check(&mut self, entries: &[Entry]) -> Result<Needed> {
+        let mut needed = Needed::default();
+        let mut unread = String::new();
+        let snapshots: Vec<(u64, &SnapshotRef)> = entries.iter().filter_map(snapshot).collect();
+        for (number, (sequence, snapshot)) in snapshots.iter().enumerate() {
+            self.checked.snapshots += 1;
+            unread.clear();
+            let newest = number + 1 == snapshots.len();
+            let Some((listed, bytes)) = self.fetch(snapshot).await? else {
+                self.shelf.blind = true;
+                continue;
+            };
+            let mut told = Told::default();
+            let whole = self.read(&bytes, snapshot, *sequence, newest, &mut told);
+            drop(bytes);
+            let strays = self.look_up(std::mem::take(&mut told.absent)).await?;
+            if let Err(error) = whole {
+                self.findings.add(Code::ManifestMalformed, snapshot.manifest.as_str(), error.to_string());
+                self.shelf.blind = true;
+                continue;
+            }
+            unread = told.unread;
+            let log = self.shelf.log.get(sequence).cloned();
+            needed = Needed { captures: told.needed, others: log.into_iter().chain([listed]).chain(strays).collect() };
+        }
+        match snapshots.last() {
+            None => self.findings.add(Code::NoSnapshot, self.vault.host(), "its log holds no snapshot"),
+            Some((_, snapshot)) if snapshot.status == Status::Partial => {
+                let (sequence, gaps) = (snapshot.sequence, snapshot.counts.gaps);
+                let detail = format!("the newest snapshot, {sequence}, lacks {gaps} objects{unread}");
+                self.findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
+            }
+            Some(_) => {}
+        }
+        Ok(needed)
+    }
+
+    /// Fetches a manifest whose digest is the one in the log; with its listing.
+    async fn fetch(&mut self, snapshot: &SnapshotRef) -> Result<Option<(Listed, Bytes)>> {
+        let path = &snapshot.manifest;
+        let listed = match self.shelf.manifests.get_mut(path) {
+            Some((listed, referenced)) => {
+                *referenced = true;
+                Some(listed.clone())
+            }
+            None => find(self.store, path).await?,
         };
-        unread = told(&manifest.header.gaps);
-        needed = BTreeSet::from([snapshot.manifest.clone(), paths::log(vault, entry.sequence)?]);
-        // Beside a gap too: what is left of an object that could not be taken is needed most.
-        let of_objects = manifest.lines.iter().filter_map(|line| line.capture.as_ref());
-        for reference in manifest.header.settings.iter().chain(of_objects) {
-            needed.insert(reference.path.clone());
-            match captures.insert(reference.path.clone(), reference.clone()) {
-                None => {
-                    checked.captures += 1;
-                    checked.bytes += reference.size;
-                    check_capture(store, inventory, vault, reference, findings).await?;
-                }
-                Some(earlier) if !same_file(&earlier, reference) => {
-                    let detail = "two manifests give it different digests, sizes or versions";
-                    findings.add(Code::CaptureMismatch, reference.path.as_str(), detail);
-                }
-                Some(_) => {}
+        let Some(listed) = listed else {
+            let detail = format!("log entry {} names it", snapshot.sequence);
+            self.findings.add(Code::ManifestMissing, path.as_str(), detail);
+            return Ok(None);
+        };
+        let mut mismatch = |detail: &str| self.findings.add(Code::ManifestMismatch, path.as_str(), detail);
+        // A size in the log is somebody's word, and what no manifest may have is not read.
+        if listed.size != snapshot.size || snapshot.size > Limits::default().stored as u64 {
+            mismatch("its size is not the one in the log, or more than a manifest may have");
+            return Ok(None);
+        }
+        if snapshot.version.is_some() && listed.version != snapshot.version {
+            mismatch("its version id is not the one in the log");
+        }
+        let bytes = match self.store.get(path, listed.version.as_deref(), snapshot.size).await {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => {
+                self.findings.add(Code::ManifestMissing, path.as_str(), error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if Digest::of(&bytes) != snapshot.sha256 {
+            mismatch("its SHA-256 is not the one in the log");
+            return Ok(None);
+        }
+        Ok(Some((listed, bytes)))
+    }
+
+    /// Reads a manifest, line by line: what it refers to is looked up as it comes, since its bytes are the ones that were
+    /// signed. That its root and counts are right is known at its end.
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        snapshot: &SnapshotRef,
+        sequence: u64,
+        newest: bool,
+        told: &mut Told,
+    ) -> Result<(), Error> {
+        let mut decoder = Decoder::new(bytes, &Limits::default())?;
+        told.unread = unread(&decoder.header().gaps);
+        if let Some(settings) = decoder.header().settings.clone() {
+            self.refer(settings, sequence, told);
+        }
+        for line in decoder.by_ref() {
+            let line = line?;
+            if let Some(live) = self.live.as_mut().filter(|_| newest) {
+                live.see(&line);
+            }
+            // Beside a gap too: what is left of an object that could not be taken is needed most.
+            if let Some(reference) = line.capture {
+                self.refer(reference, sequence, told);
             }
         }
-    }
-    match newest {
-        None => findings.add(Code::NoSnapshot, vault.host(), "its log holds no snapshot"),
-        Some(snapshot) if snapshot.status == Status::Partial => {
-            let (sequence, gaps) = (snapshot.sequence, snapshot.counts.gaps);
-            let detail = format!("the newest snapshot, {sequence}, lacks {gaps} objects{unread}");
-            findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
+        let whole = decoder.finish()?;
+        let header = &whole.header;
+        let said = (snapshot.root, snapshot.lines, snapshot.status, snapshot.counts, self.archive.archive_id);
+        let found = (whole.root, whole.lines, header.status, header.counts, header.archive_id);
+        if said != found || header.vault != *self.vault {
+            let detail = "its root, counts, status, archive or vault are not those in the log";
+            self.findings.add(Code::ManifestMismatch, snapshot.manifest.as_str(), detail);
         }
-        Some(_) => {}
+        if newest && let Some(live) = self.live.take() {
+            live.report(self.findings);
+        }
+        Ok(())
     }
-    Ok(needed)
+
+    /// Looks a reference up in the listing.
+    fn refer(&mut self, reference: CaptureRef, sequence: u64, told: &mut Told) {
+        let path = &reference.path;
+        let Some(index) = self.shelf.captures.find(path) else {
+            return told.absent.push(reference);
+        };
+        told.needed.push(index);
+        let covered = (self.covered)(path, sequence);
+        let (first, wrong) = self.shelf.captures.refer(index, &reference, covered);
+        if let Some(detail) = wrong {
+            self.findings.add(Code::CaptureMismatch, path.as_str(), detail);
+        }
+        if first {
+            self.checked.captures += 1;
+            self.checked.bytes += reference.size;
+        }
+    }
+
+    /// What the listing lacks is looked for once more: a snapshot that was committed while the store was listed names
+    /// files that came behind the reader. Returns what is there.
+    async fn look_up(&mut self, absent: Vec<CaptureRef>) -> Result<Vec<Listed>> {
+        let mut there = Vec::new();
+        for reference in absent {
+            let path = &reference.path;
+            if let Some(stray) = self.shelf.strays.get(path) {
+                if stray.sha256 != reference.sha256 {
+                    let detail = "two manifests give it different digests";
+                    self.findings.add(Code::CaptureMismatch, path.as_str(), detail);
+                }
+                there.extend(stray.listed.clone());
+                continue;
+            }
+            self.checked.captures += 1;
+            self.checked.bytes += reference.size;
+            let ours = match ArchivePath::parse(path) {
+                Some(ArchivePath::Capture { vault, .. } | ArchivePath::Settings { vault, .. }) => vault == *self.vault,
+                _ => false,
+            };
+            let mut listed = if ours { find(self.store, path).await? } else { None };
+            let wrong = match &listed {
+                None if !ours => Some("a manifest names it as a capture of this vault, and it is none"),
+                None => None,
+                Some(listed) => difference(&reference, listed.size, listed.md5, listed.version.as_deref()),
+            };
+            match wrong {
+                Some(detail) => {
+                    self.findings.add(Code::CaptureMismatch, path.as_str(), detail);
+                    listed = None;
+                }
+                None if listed.is_none() => {
+                    self.findings.add(Code::CaptureMissing, path.as_str(), "a manifest names it");
+                }
+                None => there.extend(listed.clone()),
+            }
+            let CaptureRef { path, sha256, kid, .. } = reference;
+            self.shelf.strays.insert(path, Stray { listed, sha256, kid });
+        }
+        Ok(there)
+    }
+}
+
+fn snapshot(entry: &Entry) -> Option<(u64, &SnapshotRef)> {
+    match &entry.event {
+        Event::Snapshot(snapshot) => Some((entry.sequence, snapshot)),
+        _ => None,
+    }
+}
+
+/// Complains if the newest complete snapshot is older than it may be.
+pub(super) fn check_age(
+    vault: &VaultUri,
+    entries: &[Entry],
+    max_age: TimeDelta,
+    now: DateTime<Utc>,
+    findings: &mut Findings,
+) {
+    let text = |age: TimeDelta| duration::render(age.to_std().unwrap_or_default());
+    let detail = match log::newest_complete(entries) {
+        Some(snapshot) if now - snapshot.started <= max_age => return,
+        Some(snapshot) => format!(
+            "the newest complete snapshot, {}, is of {}: older than {}",
+            snapshot.sequence,
+            snapshot.started,
+            text(max_age)
+        ),
+        None if entries.iter().any(|entry| snapshot(entry).is_some()) => "no snapshot is complete".to_owned(),
+        None => return,
+    };
+    findings.add(Code::SnapshotStale, paths::log_prefix(vault), detail);
 }
 
 /// What could not be read of the vault itself, as the end of a sentence.
-fn told(gaps: &[Gap]) -> String {
+fn unread(gaps: &[Gap]) -> String {
     match gaps.split_last() {
         None => String::new(),
         Some((last, listed)) if last.code == MORE => {
@@ -83,95 +277,8 @@ fn told(gaps: &[Gap]) -> String {
     }
 }
 
-/// Reads a manifest and compares it with what the log says of it.
-async fn read(
-    store: &dyn store::Read,
-    inventory: &Inventory,
-    archive: &Archive,
-    vault: &VaultUri,
-    snapshot: &SnapshotRef,
-    findings: &mut Findings,
-) -> Result<Option<Manifest>> {
-    let path = &snapshot.manifest;
-    let Some(listed) = look_up(store, inventory, path).await? else {
-        findings.add(Code::ManifestMissing, path.as_str(), format!("log entry {} names it", snapshot.sequence));
-        return Ok(None);
-    };
-    inventory.mark(path);
-    let mut mismatch = |detail: &str| findings.add(Code::ManifestMismatch, path.as_str(), detail);
-    // A size in the log is somebody's word, and what no manifest may have is not read.
-    if listed.size != snapshot.size || snapshot.size > Limits::default().stored as u64 {
-        mismatch("its size is not the one in the log, or more than a manifest may have");
-        return Ok(None);
-    }
-    if snapshot.version.is_some() && listed.version != snapshot.version {
-        mismatch("its version id is not the one in the log");
-    }
-    let bytes = match store.get(path, listed.version.as_deref(), snapshot.size).await {
-        Ok(bytes) => bytes,
-        Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => {
-            findings.add(Code::ManifestMissing, path.as_str(), error.to_string());
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if Digest::of(&bytes) != snapshot.sha256 {
-        mismatch("its SHA-256 is not the one in the log");
-        return Ok(None);
-    }
-    let decoded = match Manifest::decode(&bytes, &Limits::default()) {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            findings.add(Code::ManifestMalformed, path.as_str(), error.to_string());
-            return Ok(None);
-        }
-    };
-    let header = &decoded.manifest.header;
-    let told = (snapshot.root, snapshot.lines, snapshot.status, snapshot.counts, archive.archive_id);
-    let found = (decoded.root, decoded.lines(), header.status, header.counts, header.archive_id);
-    if told != found || header.vault != *vault {
-        mismatch("its root, counts, status, archive or vault are not those in the log");
-    }
-    Ok(Some(decoded.manifest))
-}
-
-async fn check_capture(
-    store: &dyn store::Read,
-    inventory: &Inventory,
-    vault: &VaultUri,
-    reference: &CaptureRef,
-    findings: &mut Findings,
-) -> Result<()> {
-    let path = &reference.path;
-    let Some(listed) = look_up(store, inventory, path).await? else {
-        findings.add(Code::CaptureMissing, path.as_str(), "a manifest names it");
-        return Ok(());
-    };
-    inventory.mark(path);
-    let ours = match ArchivePath::parse(path) {
-        Some(ArchivePath::Capture { vault: owner, .. } | ArchivePath::Settings { vault: owner, .. }) => owner == *vault,
-        _ => false,
-    };
-    if let Some(detail) = difference(reference, &listed) {
-        findings.add(Code::CaptureMismatch, path.as_str(), detail);
-    } else if !ours {
-        findings.add(
-            Code::CaptureMismatch,
-            path.as_str(),
-            "a manifest names it as a capture of this vault, and it is none",
-        );
-    } else if listed.md5.is_none() && !holds(store, reference, &listed).await? {
-        findings.add(Code::CaptureMismatch, path.as_str(), "its SHA-256 is not the one in the manifest");
-    }
-    Ok(())
-}
-
-/// The version of a path that counts. What the inventory lacks is looked for once more: a snapshot that was committed
-/// while the store was listed names files that came behind the reader.
-async fn look_up(store: &dyn store::Read, inventory: &Inventory, path: &StorePath) -> Result<Option<Listed>> {
-    if let Some(listed) = inventory.oldest(path) {
-        return Ok(Some(listed.clone()));
-    }
+/// The version of a path that counts, asked for alone.
+async fn find(store: &dyn store::Read, path: &StorePath) -> Result<Option<Listed>> {
     let mut list = store.list(path.as_str());
     while let Some(listed) = list.next().await {
         let listed = listed?;
@@ -180,31 +287,4 @@ async fn look_up(store: &dyn store::Read, inventory: &Inventory, path: &StorePat
         }
     }
     Ok(None)
-}
-
-/// Whether a file whose listing shows no digest holds what the manifest says: then only reading it tells.
-async fn holds(store: &dyn store::Read, reference: &CaptureRef, listed: &Listed) -> Result<bool> {
-    match store.get(&reference.path, listed.version.as_deref(), SEALED_MAX).await {
-        Ok(bytes) => Ok(Digest::of(&bytes) == reference.sha256),
-        Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether two references are to the same bytes. Protection and age may be told differently, and are.
-fn same_file(a: &CaptureRef, b: &CaptureRef) -> bool {
-    (&a.sha256, &a.md5, a.size, &a.version) == (&b.sha256, &b.md5, b.size, &b.version)
-}
-
-fn difference(reference: &CaptureRef, listed: &Listed) -> Option<&'static str> {
-    if listed.size != reference.size {
-        return Some("its size is not the one in the manifest");
-    }
-    if listed.md5.is_some_and(|md5| unhex(&reference.md5).as_deref() != Some(&md5)) {
-        return Some("its MD5 is not the one in the manifest");
-    }
-    if reference.version.is_some() && listed.version != reference.version {
-        return Some("its version id is not the one in the manifest");
-    }
-    None
 }

@@ -1,5 +1,7 @@
 //! Each finding provoked once, by the least tampering that does it, against a store in memory.
 
+mod levels;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -72,7 +74,7 @@ async fn an_archive_that_nobody_touched_has_no_findings() {
     let house = house().await;
     let report = house.verify().await;
     assert_eq!(report.findings, []);
-    let Checked { vaults, entries, snapshots, captures, files, bytes, protected_until } = report.checked;
+    let Checked { vaults, entries, snapshots, captures, files, bytes, protected_until, .. } = report.checked;
     assert_eq!((vaults, entries, snapshots, captures, files), (1, 2, 2, 4, 9));
     assert!(bytes > 1000 && protected_until.is_some_and(|until| until > house.ambient.now() + TimeDelta::days(364)));
 }

@@ -345,6 +345,7 @@ impl House {
             worm: true,
             protection_min: TimeDelta::days(90),
             protection_min_of: std::collections::BTreeMap::new(),
+            max_age: None,
             now: stage.ambient.now(),
         };
         let container = self.open(&stage.calm);

@@ -14,4 +14,5 @@ mod restore;
 mod resume;
 mod status;
 mod story;
+mod verify;
 mod worm;

@@ -1,4 +1,4 @@
-//! `list`, `history` and `verify`: reading an archive.
+//! `list` and `history`: reading an archive.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,10 @@ use super::object;
 use crate::assemble::Assembly;
 use crate::cli::args::{History, List};
 use crate::cli::console::Console;
-use crate::cli::progress::Bar;
 use crate::cli::render;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::jobs::history;
 use crate::model::VaultUri;
-use crate::progress::Progress;
-use crate::verify::{self, Status};
 
 /// Lists objects or snapshots.
 pub(crate) async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Result<ExitCode> {
@@ -47,23 +44,4 @@ pub(crate) async fn history(assembly: &Assembly, console: &Console, arguments: H
     let history = history::captures(&reader, &vault, &object).await?;
     console.result(&history, || render::history(&history));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Verifies the archive.
-pub(crate) async fn verify(assembly: &Assembly, console: &Console) -> Result<ExitCode> {
-    let archive = assembly.archive()?;
-    if archive.verifiers().is_empty() {
-        // Says the same as opening the archive does, and before anything is sent.
-        archive.reader().await?;
-    }
-    let bar = Bar::new("verify");
-    bar.stage("reading the archive", None);
-    let report = verify::verify(archive.store(), &assembly.standard()?).await?;
-    drop(bar);
-    console.result(&report, || render::verify(&report));
-    Ok(match report.status {
-        Status::Ok => ExitCode::SUCCESS,
-        Status::Noncompliant => ExitCode::from(Kind::Noncompliant.exit_code()),
-        Status::Tampered => ExitCode::from(Kind::Tampered.exit_code()),
-    })
 }

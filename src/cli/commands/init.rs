@@ -15,7 +15,7 @@ use crate::cli::console::Console;
 use crate::cli::files;
 use crate::config::{
     Archive, Capture, ContainerUrl, Credential, FILE_NAME, Network, ProxyUrl, Restore, Secret, Settings, Store, Vault,
-    Worm, template,
+    Verify, Worm, template,
 };
 use crate::error::{Context, Error, Result};
 use crate::format::archive::key_name;
@@ -119,6 +119,7 @@ fn asked_for(arguments: &Init) -> Result<Settings> {
         capture: Capture::default(),
         geography: BTreeMap::new(),
         restore: Restore::default(),
+        verify: Verify::default(),
     })
 }
 

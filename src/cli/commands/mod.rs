@@ -14,6 +14,7 @@ mod restore;
 mod snapshot;
 mod status;
 mod vaults;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Status(arguments) => status::run(config, console, arguments).await,
-        Command::Verify => archive::verify(&assembly(config)?, console).await,
+        Command::Verify(arguments) => verify::run(config, console, arguments).await,
         Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),
         Command::Restore(command) => restore::run(&perhaps_without_archive(config)?, console, command).await,
