@@ -219,7 +219,8 @@ mod tests {
         assert_eq!(check_vault_rights("v", &both, Some(true))[0].verdict, Verdict::Ok);
         assert_eq!(check_archive_rights("a", &role("archive-writer"))[0].verdict, Verdict::Ok);
         assert_eq!(check_archive_rights("a", &role("archive-reader"))[0].verdict, Verdict::Ok);
-        assert_eq!(names(&check_vault_rights("v", &role("restore-operator"), Some(true))), ["restore"]);
+        assert_eq!(names(&check_vault_rights("v", &role("restore-operator"), Some(true))), ["restore", "change"]);
+        assert_eq!(names(&check_vault_rights("v", &role("purge-operator"), Some(true))).len(), 1);
         assert_eq!(names(&check_archive_rights("a", &role("retention-admin"))), ["set protection"]);
     }
 
