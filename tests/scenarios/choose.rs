@@ -219,6 +219,17 @@ fn captures_on_a_stick_are_planned_with_where_there_is_no_archive() {
     // Into another vault: where both are is asked of Azure.
     let (code, plan) = world.json(&[&["restore", "plan", "--from-file", &key][..], &SPARE].concat());
     assert_eq!((code, &plan["steps"][0]["action"]), (0, &"restore".into()), "{plan:#}");
+    let sealed = std::fs::read(world.path(&key)).unwrap();
+    std::fs::copy(world.path(&secret), world.path(&key)).unwrap();
+    let (code, applied) = world.json(&["restore", "apply", "--yes"]);
+    assert_eq!((code, &applied["steps"][0]["result"]), (3, &"failed".into()), "another file: {applied:#}");
+    std::fs::write(world.path(&key), sealed).unwrap();
+    let (code, applied) = world.json(&["restore", "apply", "--yes"]);
+    assert_eq!((code, &applied["steps"][0]["result"]), (0, &"done".into()), "{applied:#}");
+    let modulus = |vault: &str| {
+        world.stranger().vault("GET", &format!("{vault}.vault.azure.net/keys/tde-protector"), "").1["key"]["n"].clone()
+    };
+    assert_eq!(modulus("spare"), modulus("prod"));
     let ran = world.run(&["restore", "plan", "key/tde-protector"]).exited(2);
     assert!(ran.stderr.contains("the settings name no archive"), "{ran:#?}");
 }
@@ -231,6 +242,11 @@ fn an_archive_that_answers_is_asked_about_a_file() {
     assert_eq!((code, plan["archive_id"].is_string()), (0, true), "{plan:#}");
     let notes = plan["notes"].to_string();
     assert!(notes.contains("key-signing.tar.zst.age is in the archive: snapshot 2 (begun "), "{notes}");
+    let (code, applied) = world.json(&["restore", "apply", "--yes"]);
+    assert_eq!((code, &applied["steps"][0]["result"]), (0, &"done".into()), "{applied:#}");
+    let (_, log) = world.json(&["restore", "log"]);
+    let step = &log["restores"][0]["steps"][0];
+    assert_eq!((&step["object"], &step["snapshot"]), (&"key/signing".into(), &Value::Null), "{log:#}");
     // One that does not answer is gone on without.
     world.edit_settings(|text| text.replace("/vaults\"", "/no-such-container\""));
     let ran = world.run(&[&["restore", "plan", "--from-file", &key][..], &SPARE].concat()).succeeded();

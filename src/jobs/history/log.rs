@@ -106,7 +106,7 @@ impl Log {
         let at = minute(time);
         if snapshots.is_empty() {
             let message = format!("no snapshot of {} had begun by {at}", self.vault.host());
-            let first = self.snapshots.iter().min_by_key(|snapshot| snapshot.started);
+            let first = self.snapshots.iter().min_by_key(|snapshot| (snapshot.started, snapshot.sequence));
             let hint = first
                 .map_or_else(|| "its log has no snapshot at all".into(), |it| format!("the first is {}", told(it)));
             return Err(Error::new(Kind::NotFound, message).hint(hint));
