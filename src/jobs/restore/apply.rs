@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{FutureExt, StreamExt};
 
 use super::claim::Register;
 use super::fetch;
@@ -18,7 +17,7 @@ use crate::jobs::history::{self, Log};
 use crate::model::{Kind as ObjectKind, Object, VaultUri};
 use crate::progress::{Progress, Stop};
 use crate::restore::execute::{self, Captures, Done, Purge, Task, carry_out};
-use crate::restore::{Action, Applied, AppliedStep, Origin, Plan, Step, observe};
+use crate::restore::{Action, Applied, AppliedStep, Origin, Plan, Slot, Step, observe_all};
 use crate::seal::Identities;
 use crate::store;
 use crate::tlog::Signer;
@@ -246,14 +245,13 @@ async fn check_named(reader: Option<&Reader<'_>>, source: &VaultUri, steps: &[St
 
 /// Demands that each slot is as the plan saw it. All that moved are told.
 async fn check_unmoved(hands: &Hands<'_>, steps: &[Step]) -> Result<()> {
-    hands.progress.stage("looking at names", Some(steps.len() as u64));
+    let objects: Vec<Object> = steps.iter().map(|step| step.object.clone()).collect();
+    let slots = observe_all(hands.vault, &objects, hands.progress).await.context("nothing was changed")?;
     let mut moved = Vec::new();
-    for batch in steps.chunks(BATCH) {
-        let looks: Vec<_> = batch.iter().map(|step| look(hands, step).boxed()).collect();
-        let mut looks = futures::stream::iter(looks).buffered(hands.in_flight.max(1));
-        while let Some(looked) = looks.next().await {
-            hands.progress.step();
-            moved.extend(looked?);
+    for step in steps {
+        let is = slots.get(&step.object).unwrap_or(&Slot::InTransition).seen();
+        if is != step.slot {
+            moved.push(format!("{} is not as it was (it was {}, it is {})", step.object, step.slot.state, is.state));
         }
     }
     match moved.is_empty() {
@@ -261,15 +259,6 @@ async fn check_unmoved(hands: &Hands<'_>, steps: &[Step]) -> Result<()> {
         false => Err(Error::new(Kind::Conflict, format!("names moved since the plan was made: {}", moved.join("; ")))
             .hint("nothing was changed; make a new plan")),
     }
-}
-
-/// How a slot moved, if it did.
-async fn look(hands: &Hands<'_>, step: &Step) -> Result<Option<String>> {
-    let object = &step.object;
-    let slot = observe(hands.vault, object).await.context(format!("couldn't look at {object}; nothing was changed"))?;
-    let (was, is) = (&step.slot, slot.seen());
-    let moved = || format!("{object} is not as it was (it was {}, it is {})", was.state, is.state);
-    Ok((is != *was).then(moved))
 }
 
 fn intent(hands: &Hands<'_>, plan: &Plan, steps: &[Step]) -> RestoreIntent {
