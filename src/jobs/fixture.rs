@@ -18,7 +18,7 @@ use crate::format::manifest::{Counts, Manifest, Status};
 use crate::format::paths;
 use crate::model::{Atlas, Mode, Object, VaultUri};
 use crate::policy::Policy;
-use crate::progress::{Silent, Stop};
+use crate::progress::{Progress, Silent, Stop};
 use crate::restore::{Applied, Plan};
 use crate::seal::{Identities, NoPrompt, Recipients, generate};
 use crate::store::{self, Worm};
@@ -109,6 +109,15 @@ impl House {
     }
 
     pub(crate) async fn snapshot_with(&self, vault: &dyn vault::Read, store: &dyn store::Append) -> Result<Report> {
+        self.snapshot_heard(vault, store, &Silent).await
+    }
+
+    pub(crate) async fn snapshot_heard(
+        &self,
+        vault: &dyn vault::Read,
+        store: &dyn store::Append,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
         self.clock.advance(Duration::from_secs(60));
         let doors = Doors {
             vault,
@@ -118,7 +127,7 @@ impl House {
             recipients: &self.recipients,
             signer: &self.signer,
             ambient: &self.ambient,
-            progress: &Silent,
+            progress,
             stop: &self.stop,
         };
         snapshot(&doors, &self.order).await

@@ -2,6 +2,7 @@
 //! often, and at the end, the book is committed.
 
 use std::collections::VecDeque;
+use std::task::Poll;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -114,12 +115,7 @@ impl Run<'_> {
             if running.is_empty() && !reading && lists.waiting.is_empty() {
                 return Ok(lists.failed);
             }
-            // While a commit is under way, nothing else is looked at: no request may be.
-            if running.is_empty() && due && room.quiet() {
-                commit::commit(self).await?;
-                doors.progress.stage("taking", Some(lists.waiting.len() as u64));
-                continue;
-            }
+            let ready = due && running.is_empty();
             futures::select_biased! {
                 why = stopped => {
                     self.halted = Some(why);
@@ -129,6 +125,12 @@ impl Run<'_> {
                 item = next(&mut found, reading).fuse() => match item {
                     Some(item) => self.meet(item, &mut lists),
                     None => reading = false,
+                },
+                // While a commit is under way, nothing else is looked at: no request may be. Asked last, for requests
+                // end only when the lists are looked at, and an empty page ends one without anything being found.
+                () = quiet(&room, ready).fuse() => {
+                    commit::commit(self).await?;
+                    doors.progress.stage("taking", Some(lists.waiting.len() as u64));
                 },
             }
         }
@@ -235,6 +237,12 @@ async fn next(found: &mut (impl StreamExt<Item = Found> + Unpin), reading: bool)
         true => found.next().await,
         false => std::future::pending().await,
     }
+}
+
+/// Waits until no page is asked for, if anybody is `ready` for it. Whoever looks at the lists looks here afterwards, so
+/// nobody needs to be woken.
+async fn quiet(room: &Room, ready: bool) {
+    futures::future::poll_fn(|_| if ready && room.quiet() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 fn list_gap(list: List, error: &vault::Error) -> Gap {

@@ -322,6 +322,58 @@ async fn lists_that_are_read_no_further_than_needed_come_to_their_end_too() {
     }
 }
 
+/// A vault whose lists of deleted objects are empty, and answer when the first object is done.
+struct Late<'a>(&'a House, tokio::sync::Semaphore);
+
+#[async_trait::async_trait]
+impl crate::vault::Read for Late<'_> {
+    fn uri(&self) -> &crate::model::VaultUri {
+        self.0.vault.uri()
+    }
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<crate::vault::Page, crate::vault::Error>> {
+        if !matches!(what, Listing::Deleted(_)) {
+            return self.0.vault.list(what);
+        }
+        stream::once(async {
+            drop(self.1.acquire().await.unwrap());
+            Ok(crate::vault::Page { items: Vec::new(), exchange: crate::vault::Exchange::default() })
+        })
+        .boxed()
+    }
+    async fn get(&self, what: crate::vault::Item) -> Result<crate::vault::Answer, crate::vault::Error> {
+        self.0.vault.get(what).await
+    }
+    async fn backup(&self, object: &Object) -> Result<crate::vault::Backup, crate::vault::Error> {
+        self.0.vault.backup(object).await
+    }
+    fn traffic(&self) -> crate::vault::Traffic {
+        self.0.vault.traffic()
+    }
+}
+
+impl crate::progress::Progress for Late<'_> {
+    fn stage(&self, _: &str, _: Option<u64>) {}
+    fn expect(&self, _: u64) {}
+    fn step(&self) {
+        self.1.add_permits(1);
+    }
+    fn note(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
+    for in_flight in [1, 2, 4] {
+        let mut house = House::new(&["secret/a", "secret/b", "secret/c", "secret/d", "secret/e"]).await;
+        (house.order.rhythm, house.order.in_flight) = (Rhythm { captures: 1, every: TimeDelta::hours(1) }, in_flight);
+        let late = Late(&house, tokio::sync::Semaphore::new(0));
+        let run = house.snapshot_heard(&late, &house.store, &late);
+        // Nothing here takes time: whatever is not over by then never will be.
+        let report = tokio::time::timeout(Duration::from_secs(60), run).await.expect("the run hangs").unwrap();
+        assert_eq!(counts(&report), [5, 5, 0, 0]);
+        assert_eq!(house.verify().await.findings, []);
+    }
+}
+
 #[tokio::test]
 async fn time_is_a_reason_to_commit_too() {
     let mut house = House::new(OBJECTS).await;
