@@ -1,0 +1,157 @@
+//! A vault and an archive in memory, everything that a job needs beside them, and the jobs: for whoever damages, cuts off
+//! or simulates. Chance is seeded and the clock stands still between jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use akv_archiver::ambient::{Ambient, Clock, ManualClock, SeededRandom};
+use akv_archiver::archive::Reader;
+use akv_archiver::error::Error;
+use akv_archiver::format::archive::key_name;
+use akv_archiver::jobs::protection::Demand;
+use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
+use akv_archiver::jobs::{init, restore};
+use akv_archiver::model::{Atlas, Mode, Object, VaultUri};
+use akv_archiver::progress::{Silent, Stop};
+use akv_archiver::restore::Plan;
+use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
+use akv_archiver::store::memory::Memory as Store;
+use akv_archiver::store::{Append, Worm};
+use akv_archiver::tlog::{Signer, Verifier};
+use akv_archiver::vault::Read as _;
+use akv_archiver::vault::memory::Memory as Vault;
+use akv_archiver::verify::{Code, Finding, Severity, Standard, verify};
+use chrono::DateTime;
+
+use super::order::order;
+
+/// A vault, and everything that a job needs beside a store.
+pub(crate) struct House {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) ambient: Ambient,
+    pub(crate) vault: Vault,
+    pub(crate) signer: Signer,
+    pub(crate) verifiers: Vec<Verifier>,
+    pub(crate) recipients: Arc<Recipients>,
+    pub(crate) identities: Identities,
+    pub(crate) order: Order,
+}
+
+pub(crate) fn object(text: &str) -> Object {
+    Object::parse(text).unwrap()
+}
+
+/// A house with these objects, and the store with its empty archive.
+pub(crate) async fn house(objects: &[&str]) -> (House, Store) {
+    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+    let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(3)));
+    let store = Store::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
+    let (archive, _) = init::create_archive(&store, Demand::Required, &ambient).await.unwrap();
+    let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
+    let identity = generate(DateTime::UNIX_EPOCH);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("identity");
+    std::fs::write(&file, identity.file.as_bytes()).unwrap();
+    let vault = Vault::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
+    objects.iter().for_each(|text| drop(vault.put(&object(text))));
+    let order = order();
+    let house = House {
+        verifiers: vec![signer.verifier()],
+        recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
+        identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+        clock,
+        ambient,
+        vault,
+        signer,
+        order,
+    };
+    (house, store)
+}
+
+impl House {
+    pub(crate) async fn snapshot(&self, store: &dyn Append) -> Result<Outcome, Error> {
+        self.clock.advance(Duration::from_secs(60));
+        let doors = Doors {
+            vault: &self.vault,
+            facts: None,
+            store,
+            reader: &Reader::open(store, &self.verifiers).await?,
+            recipients: &self.recipients,
+            signer: &self.signer,
+            ambient: &self.ambient,
+            progress: &Silent,
+            stop: &Stop::new(),
+        };
+        snapshot(&doors, &self.order).await.map(|report| report.status)
+    }
+
+    /// Plans to bring these objects back into the vault.
+    pub(crate) async fn plan(&self, store: &dyn Append, objects: &[&str]) -> Result<Plan, Error> {
+        let eyes = restore::Eyes {
+            reader: Some(&Reader::open(store, &self.verifiers).await?),
+            identities: &self.identities,
+            source: self.vault.uri().clone(),
+            target: &self.vault,
+            facts: None,
+            others: &[],
+            atlas: Atlas::default(),
+            ambient: &self.ambient,
+            progress: &Silent,
+        };
+        restore::make_plan(&eyes, &restore::Request::of(&objects.iter().map(|text| object(text)).collect::<Vec<_>>()))
+            .await
+    }
+
+    pub(crate) async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {
+        let reader = Reader::open(store, &self.verifiers).await?;
+        let stop = Stop::new();
+        restore::apply(&self.hands(store, &reader, &stop), plan).await.map(|applied| applied.status)
+    }
+
+    /// Finishes every open intent.
+    pub(crate) async fn resume(&self, store: &dyn Append) -> Result<(), Error> {
+        let reader = Reader::open(store, &self.verifiers).await?;
+        let stop = Stop::new();
+        let hands = self.hands(store, &reader, &stop);
+        for (vault, record) in restore::open_intents(&reader, &[self.vault.uri().clone()], None).await? {
+            assert!(restore::resume(&hands, &vault, &record, restore::Mode::Finish).await?.closed);
+        }
+        Ok(())
+    }
+
+    fn hands<'a>(&'a self, store: &'a dyn Append, reader: &'a Reader<'a>, stop: &'a Stop) -> restore::Hands<'a> {
+        restore::Hands {
+            logbook: Some(restore::Logbook { store, signer: &self.signer }),
+            reader: Some(reader),
+            identities: &self.identities,
+            vault: &self.vault,
+            ambient: &self.ambient,
+            operator: "tester",
+            progress: &Silent,
+            stop,
+            wait: Duration::from_secs(600),
+            in_flight: 4,
+        }
+    }
+
+    /// Nothing that is worse than a note, except that there may be no snapshot yet.
+    pub(crate) async fn judge(&self, store: &Store, cut: &str) {
+        let findings = self.verify(store).await;
+        let harmless = findings.iter().all(|f| f.severity == Severity::Note || f.code == Code::NoSnapshot);
+        assert!(harmless, "{cut}: {findings:#?}");
+    }
+
+    /// What the verifier finds.
+    pub(crate) async fn verify(&self, store: &Store) -> Vec<Finding> {
+        let standard = Standard {
+            vaults: Vec::new(),
+            verifiers: self.verifiers.clone(),
+            worm: true,
+            protection_min: self.order.renewal.protection_min,
+            protection_min_of: Default::default(),
+            max_age: None,
+            now: self.clock.now(),
+        };
+        verify(store, &standard).await.unwrap().findings
+    }
+}
