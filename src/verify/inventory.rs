@@ -33,7 +33,7 @@ pub(super) struct Shelf {
     pub(super) captures: Captures,
     /// What manifests refer to and the listing did not show.
     pub(super) strays: BTreeMap<StorePath, Stray>,
-    /// Whether a log file or manifest is missing or cannot be read: what it refers to is not known.
+    /// Whether a log file or manifest is missing or does not hold: what it refers to, or referred to, is not known.
     pub(super) blind: bool,
 }
 
@@ -106,12 +106,12 @@ impl Inventory {
     }
 
     /// Captures, settings and manifests that nothing refers to are notes: a run that was cut short leaves them. Where a
-    /// log file or manifest cannot be read, they may be its own.
+    /// log file or manifest is missing or does not hold, they may be its own.
     pub(super) fn report_orphans(&self, findings: &mut Findings) {
         for shelf in self.shelves.values() {
             let detail = match shelf.blind {
                 false => "no log entry refers to it; a run that was cut short leaves such files",
-                true => "nothing that can be read refers to it; a log file or manifest that cannot be read may",
+                true => "nothing that holds refers to it; a log file or manifest that is missing or does not hold may",
             };
             let manifests = shelf.manifests.iter().filter(|(_, (_, referenced))| !referenced);
             manifests.for_each(|(path, _)| findings.add(Code::Orphan, path.as_str(), detail));

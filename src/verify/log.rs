@@ -22,7 +22,10 @@ const IN_FLIGHT: usize = 8;
 
 /// A log as it was found.
 pub(super) struct Log {
-    /// Its readable entries, oldest first.
+    /// How many entries could be read.
+    pub(super) read: u64,
+    /// Of these, those that a pinned key signed for their place, oldest first. What others say is nobody's word, and is
+    /// not followed: whoever may write to the storage could send the reader anywhere.
     pub(super) entries: Vec<Entry>,
     /// Its head, if all of it holds.
     pub(super) head: Option<Head>,
@@ -58,7 +61,7 @@ pub(super) async fn check(
     let tampered = findings.of(Severity::Tampered);
     let mut entries = Vec::new();
     let mut before: Option<Before> = None;
-    let (mut last, mut head) = (0, None);
+    let (mut last, mut read, mut head) = (0, 0, None);
     let Shelf { log, blind, .. } = shelf;
     let listed =
         log.iter().map(|(sequence, listed)| Ok((*sequence, paths::log(vault, *sequence)?, listed.version.clone())));
@@ -77,25 +80,21 @@ pub(super) async fn check(
             before = None;
             continue;
         };
+        read += 1;
         let entry = file.entry();
-        if let Err(error) = file.verify(verifiers) {
-            findings.add(code_of(&error), path.as_str(), error.to_string());
-        }
-        if entry.sequence != sequence || entry.archive_id != archive.archive_id || entry.vault != vault.host() {
-            findings.add(Code::LogChain, path.as_str(), "it is the log file of another place, vault or archive");
-        }
+        let holds = holds(&file, sequence, archive, vault, verifiers, &path, findings);
         if let Some(before) = &before {
             follows(entry, before, &path, findings);
         }
         let tree = file.tree().ok();
         head = tree.as_ref().map(|tree| Head { size: sequence, root: tree.root() });
-        if let (Some(earlier), Some(head)) = (earlier.filter(|earlier| earlier.size == sequence), &head)
+        if let (Some(earlier), Some(head)) = (earlier.filter(|earlier| holds && earlier.size == sequence), &head)
             && earlier.root != head.root
         {
             let detail = "an earlier report saw another log up to here: history was rewritten, and signed again";
             findings.add(Code::LogFork, path.as_str(), detail);
         }
-        if matches!(entry.event, Event::Unknown(_)) {
+        if holds && matches!(entry.event, Event::Unknown(_)) {
             findings.add(
                 Code::UnknownEntry,
                 path.as_str(),
@@ -111,13 +110,16 @@ pub(super) async fn check(
             },
             time: entry.time,
         });
-        entries.push(entry.clone());
+        match holds {
+            true => entries.push(entry.clone()),
+            false => *blind = true,
+        }
     }
     if let Some(earlier) = earlier {
         check_length(vault, earlier, last, findings);
     }
     let sound = findings.of(Severity::Tampered) == tampered;
-    Ok(Log { entries, head: head.filter(|_| sound) })
+    Ok(Log { read, entries, head: head.filter(|_| sound) })
 }
 
 /// A log that ends before the head that an earlier report saw has lost entries.
@@ -141,6 +143,28 @@ async fn fetch(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a pinned key signed the file for this place in this log.
+fn holds(
+    file: &LogFile,
+    sequence: u64,
+    archive: &Archive,
+    vault: &VaultUri,
+    verifiers: &[Verifier],
+    path: &StorePath,
+    findings: &mut Findings,
+) -> bool {
+    let signed = file.verify(verifiers);
+    if let Err(error) = &signed {
+        findings.add(code_of(error), path.as_str(), error.to_string());
+    }
+    let entry = file.entry();
+    let here = entry.sequence == sequence && entry.archive_id == archive.archive_id && entry.vault == vault.host();
+    if !here {
+        findings.add(Code::LogChain, path.as_str(), "it is the log file of another place, vault or archive");
+    }
+    signed.is_ok() && here
 }
 
 fn parse(bytes: Result<Bytes, String>, path: &StorePath, findings: &mut Findings) -> Option<LogFile> {

@@ -224,7 +224,7 @@ impl Vault<'_> {
         checked.vaults += 1;
         let earlier = depth.since.and_then(|since| since.heads.get(vault.host()));
         let log = log::check(store, shelf, archive, vault, &standard.verifiers, earlier, findings).await?;
-        checked.entries += log.entries.len() as u64;
+        checked.entries += log.read;
         if let Some(max_age) = standard.max_age {
             snapshots::check_age(vault, &log.entries, max_age, standard.now, findings);
         }
