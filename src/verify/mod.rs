@@ -243,6 +243,7 @@ impl Vault<'_> {
             shelf,
             covered: &covered,
             live: live.map(|live| live::Comparison::new(live, standard.now)),
+            second: snapshots::Second::default(),
             findings,
             checked,
         };

@@ -1,6 +1,8 @@
 //! Checking snapshots: every manifest that the log names, line by line, and every capture that a manifest names, of
 //! objects and of the vault's settings.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::StreamExt;
 
@@ -18,6 +20,9 @@ use crate::format::paths::{self, ArchivePath};
 use crate::model::{Digest, StorePath, VaultUri, duration};
 use crate::store::{self, Condition, Listed};
 use chrono::{DateTime, TimeDelta, Utc};
+
+/// The most files of one vault that are asked for one by one, where the listing lacks them.
+const ASKED_MAX: usize = 100;
 
 /// A file that a manifest names and the listing did not show: one that came behind the reader, or none.
 pub(super) struct Stray {
@@ -44,8 +49,18 @@ pub(super) struct Walk<'a> {
     /// Whether an earlier report covers a capture that an entry was the first to refer to.
     pub(super) covered: &'a (dyn Fn(&StorePath, u64) -> bool + Sync),
     pub(super) live: Option<Comparison<'a>>,
+    pub(super) second: Second,
     pub(super) findings: &'a mut Findings,
     pub(super) checked: &'a mut Checked,
+}
+
+/// A second look, for what the listing of the whole store lacked: file by file, or in one more listing of the vault where
+/// that is fewer requests. All that a listed entry can name was there when the entry was listed, so one is enough.
+#[derive(Default)]
+pub(super) struct Second {
+    asked: usize,
+    /// What the second listing shows and the first did not.
+    shown: Option<BTreeMap<StorePath, Listed>>,
 }
 
 /// What one manifest told.
@@ -107,7 +122,10 @@ impl Walk<'_> {
                 *referenced = true;
                 Some(listed.clone())
             }
-            None => find(self.store, path).await?,
+            None => {
+                self.expect(1).await?;
+                self.find(path).await?
+            }
         };
         let Some(listed) = listed else {
             let detail = format!("log entry {} names it", snapshot.sequence);
@@ -199,6 +217,8 @@ impl Walk<'_> {
     /// files that came behind the reader. Returns what is there.
     async fn look_up(&mut self, absent: Vec<CaptureRef>) -> Result<Vec<Listed>> {
         let mut there = Vec::new();
+        let new = absent.iter().filter(|reference| !self.shelf.strays.contains_key(&reference.path)).count();
+        self.expect(new).await?;
         for reference in absent {
             let path = &reference.path;
             if let Some(stray) = self.shelf.strays.get(path) {
@@ -215,7 +235,7 @@ impl Walk<'_> {
                 Some(ArchivePath::Capture { vault, .. } | ArchivePath::Settings { vault, .. }) => vault == *self.vault,
                 _ => false,
             };
-            let mut listed = if ours { find(self.store, path).await? } else { None };
+            let mut listed = if ours { self.find(path).await? } else { None };
             let wrong = match &listed {
                 None if !ours => Some("a manifest names it as a capture of this vault, and it is none"),
                 None => None,
@@ -235,6 +255,37 @@ impl Walk<'_> {
             self.shelf.strays.insert(path, Stray { listed, sha256, kid });
         }
         Ok(there)
+    }
+
+    /// Lists the vault once more, if so many files that the listing lacks are too many to be asked for one by one.
+    async fn expect(&mut self, files: usize) -> Result<()> {
+        self.second.asked += files;
+        if self.second.asked <= ASKED_MAX || self.second.shown.is_some() {
+            return Ok(());
+        }
+        let mut shown = BTreeMap::new();
+        let prefix = paths::vault_prefix(self.vault);
+        let mut list = self.store.list(&prefix);
+        while let Some(listed) = list.next().await {
+            let listed = listed?;
+            let Ok(path) = &listed.path else { continue };
+            let known = self.shelf.captures.find(path).is_some() || self.shelf.manifests.contains_key(path);
+            let nameable = || !matches!(ArchivePath::parse(path), None | Some(ArchivePath::Log { .. }));
+            if !known && nameable() {
+                // The oldest version comes first, and is the one that counts.
+                shown.entry(path.clone()).or_insert(listed);
+            }
+        }
+        self.second.shown = Some(shown);
+        Ok(())
+    }
+
+    /// The version that counts of a path that the listing lacks.
+    async fn find(&self, path: &StorePath) -> Result<Option<Listed>> {
+        match &self.second.shown {
+            Some(shown) => Ok(shown.get(path).cloned()),
+            None => find(self.store, path).await,
+        }
     }
 }
 

@@ -163,3 +163,28 @@ async fn a_later_programs_entry_that_is_rightly_signed_is_a_link_like_any_other(
     assert_eq!((report.checked.entries, report.checked.snapshots), (4, 3));
     assert_eq!(report.record.unwrap().heads.len(), 1);
 }
+
+#[tokio::test]
+async fn captures_that_are_gone_are_looked_for_one_by_one_or_in_one_more_listing() {
+    let names: Vec<String> = (0..120).map(|number| format!("secret/s{number:03}")).collect();
+    let house = House::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    house.snapshot().await.unwrap();
+    let captures = house.files("/captures/").await;
+    let missing = async |overtaken: Vec<String>| {
+        let overtaken = Overtaken(&house, overtaken);
+        let store = Counted::new(&overtaken);
+        let report = verify(&store, &house.standard()).await.unwrap();
+        assert!(report.findings.iter().all(|finding| finding.code == Code::CaptureMissing), "{report:?}");
+        (report.findings.len(), store.asked().0)
+    };
+    assert_eq!(missing(captures[..3].to_vec()).await, (0, 1 + 3));
+    assert_eq!(missing(captures.clone()).await, (0, 1 + 1), "all came behind the reader");
+    captures[..110].iter().for_each(|path| assert!(house.store.lose(path)));
+    assert_eq!(missing(captures[110..].to_vec()).await, (110, 1 + 1), "some did, and others are gone");
+    // Many manifests that each lack a few cost no more than one that lacks many.
+    house.snapshot().await.unwrap();
+    let again = house.files("/captures/").await;
+    again.iter().for_each(|path| assert!(house.store.lose(path)));
+    let (gone, lists) = missing(Vec::new()).await;
+    assert!(gone > 200 && lists == 2, "{gone} {lists}");
+}
