@@ -24,6 +24,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The most files of one vault that are asked for one by one, where the listing lacks them.
 const ASKED_MAX: usize = 100;
 
+/// A snapshot that is dated further ahead of this machine's clock has no age that could be believed. `status` has the
+/// same.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
+
 /// A file that a manifest names and the listing did not show: one that came behind the reader, or none.
 pub(super) struct Stray {
     pub(super) listed: Option<Listed>,
@@ -296,7 +300,8 @@ fn snapshot(entry: &Entry) -> Option<(u64, &SnapshotRef)> {
     }
 }
 
-/// Complains if the newest complete snapshot is older than it may be.
+/// Complains if the newest complete snapshot is older than it may be, or from the future: a clock that was wrong once
+/// would keep the alarm silent for as long as it was wrong.
 pub(super) fn check_age(
     vault: &VaultUri,
     entries: &[Entry],
@@ -306,6 +311,10 @@ pub(super) fn check_age(
 ) {
     let text = |age: TimeDelta| duration::render(age.to_std().unwrap_or_default());
     let detail = match log::newest_complete(entries) {
+        Some(snapshot) if snapshot.started - now > AHEAD_MAX => format!(
+            "the newest complete snapshot, {}, is of {}: that is in the future, so some clock is wrong",
+            snapshot.sequence, snapshot.started
+        ),
         Some(snapshot) if now - snapshot.started <= max_age => return,
         Some(snapshot) => format!(
             "the newest complete snapshot, {}, is of {}: older than {}",

@@ -304,11 +304,20 @@ async fn the_newest_complete_snapshot_may_be_too_old() {
     assert_eq!(stale().await, 1, "a partial snapshot is none that counts");
     house.snapshot().await.unwrap();
     assert_eq!(stale().await, 0);
-    let partial = House::new(&["key/k"]).await;
-    partial.snapshot().await.unwrap();
-    let path = one(&partial, "/log/", 0).await;
-    let entry = LogFile::parse(&bytes(&partial, &path).await).unwrap().entry().clone();
-    assert!(newest_complete(std::slice::from_ref(&entry)).is_some());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_dated_ahead_is_not_fresh_until_its_time_has_come() {
+    let house = house().await;
+    let started = newest(&house).await.header.started;
+    for (ahead, expected) in [(0, 0), (300, 0), (301, 1), (400 * 86_400, 1)] {
+        let now = started - TimeDelta::seconds(ahead);
+        let standard = Standard { max_age: Some(TimeDelta::hours(26)), now, ..house.standard() };
+        let findings = verify(&house.store, &standard).await.unwrap().findings;
+        let stale = findings.iter().filter(|finding| finding.code == Code::SnapshotStale);
+        assert_eq!(stale.clone().count(), expected, "{ahead}");
+        assert!(stale.clone().all(|finding| finding.detail.contains("in the future")), "{findings:?}");
+    }
 }
 
 /// The report of a run, written and read back.
