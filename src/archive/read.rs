@@ -18,6 +18,10 @@ use crate::tlog::Verifier;
 /// Log files read at the same time: a log grows by one each night, for years.
 const IN_FLIGHT: usize = 8;
 
+/// The most of a log that is held in memory, in bytes of its files: what restores of a million objects leave. Only
+/// whoever has the signer could write more, so that a restore ends without memory on the night that it is needed.
+const HELD_MAX: u64 = 512 << 20;
+
 /// An archive, opened for reading.
 pub struct Reader<'a> {
     store: &'a dyn store::Read,
@@ -124,7 +128,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, of the entries after number `after`: for whoever has read the others.
+    ///
+    /// # Errors
+    /// Beside those of the store: `Refused` where they are more than fit into memory.
     pub async fn entries_after(&self, vault: &VaultUri, after: u64) -> Result<Entries> {
+        self.entries_within(vault, after, HELD_MAX).await
+    }
+
+    async fn entries_within(&self, vault: &VaultUri, after: u64, limit: u64) -> Result<Entries> {
         let newer = self.sequences(vault).await?.split_off(&after.saturating_add(1));
         let files =
             futures::stream::iter(newer)
@@ -134,9 +145,16 @@ impl<'a> Reader<'a> {
                 .buffered(IN_FLIGHT);
         let mut files = std::pin::pin!(files);
         let mut entries = Entries { verified: Vec::new(), damaged: Vec::new() };
+        let mut held = 0;
         while let Some((sequence, file)) = files.next().await {
             match file {
-                Ok(file) => entries.verified.push(file.entry().clone()),
+                Ok(file) => {
+                    held += file.line().len() as u64;
+                    if held > limit {
+                        return Err(too_long(vault, limit));
+                    }
+                    entries.verified.push(file.entry().clone());
+                }
                 Err(error) if error.kind() == Kind::Tampered => entries.damaged.push(sequence),
                 Err(error) => return Err(error),
             }
@@ -222,6 +240,15 @@ fn bounded(path: &StorePath, size: u64, limit: u64) -> Result<()> {
     }
 }
 
+fn too_long(vault: &VaultUri, limit: u64) -> Error {
+    let message =
+        format!("the log of {} has more than {limit} bytes of entries, which is too much to hold", vault.host());
+    Error::new(Kind::Refused, message).hint(
+        "look at its largest files: the signer may have been misused; `restore plan --from-file` and \
+         `restore apply --without-log` go on without the log",
+    )
+}
+
 fn at(path: &StorePath, error: impl Into<Error>) -> Error {
     error.into().context(path)
 }
@@ -259,6 +286,28 @@ mod tests {
         };
         assert_eq!(reader.manifest_lines(snapshot, each).await.unwrap_err().kind(), Kind::Conflict);
         assert_eq!(seen, 2);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_would_not_fit_into_memory_is_refused_with_a_way_out() {
+        let house = House::new(&["key/a"]).await;
+        for _ in 0..3 {
+            house.snapshot().await.unwrap();
+        }
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let mut size = 0;
+        for sequence in 1..=3 {
+            size += reader.log_file(vault, sequence, None).await.unwrap().line().len() as u64;
+        }
+        assert_eq!(reader.entries_within(vault, 0, size).await.unwrap().verified.len(), 3);
+        let error = reader.entries_within(vault, 0, size - 1).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("--from-file")), "{error}");
+        assert_eq!(reader.entries_within(vault, 2, size - 1).await.unwrap().verified.len(), 1);
+        // What does not hold is not kept, however much there is.
+        let path = house.files("/log/").await.pop().unwrap();
+        house.store.corrupt(&path, vec![b'x'; 1 << 20]);
+        assert_eq!(reader.entries_within(vault, 0, size).await.unwrap().damaged, [3]);
     }
 
     #[tokio::test]

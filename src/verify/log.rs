@@ -11,7 +11,6 @@ use super::record::Head;
 use crate::error::Result;
 use crate::format::archive::Archive;
 use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
-use crate::format::manifest::Status;
 use crate::format::{self, Fault, paths};
 use crate::model::{Digest, StorePath, VaultUri};
 use crate::store::{self, Condition};
@@ -24,20 +23,11 @@ const IN_FLIGHT: usize = 8;
 pub(super) struct Log {
     /// How many entries could be read.
     pub(super) read: u64,
-    /// Of these, those that a pinned key signed for their place, oldest first. What others say is nobody's word, and is
-    /// not followed: whoever may write to the storage could send the reader anywhere.
-    pub(super) entries: Vec<Entry>,
+    /// The snapshots of those that a pinned key signed for their place, oldest first. What others say is nobody's word,
+    /// and is not followed: whoever may write to the storage could send the reader anywhere.
+    pub(super) snapshots: Vec<SnapshotRef>,
     /// Its head, if all of it holds.
     pub(super) head: Option<Head>,
-}
-
-/// The newest snapshot among entries that covers everything it saw: what the age of an archive is counted from.
-pub fn newest_complete(entries: &[Entry]) -> Option<&SnapshotRef> {
-    let mut snapshots = entries.iter().rev().filter_map(|entry| match &entry.event {
-        Event::Snapshot(snapshot) => Some(snapshot),
-        _ => None,
-    });
-    snapshots.find(|snapshot| snapshot.status == Status::Complete)
 }
 
 /// What the next entry must follow from. `None` in the beginning, and after a gap or an unreadable file.
@@ -59,7 +49,7 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> Result<Log> {
     let tampered = findings.of(Severity::Tampered);
-    let mut entries = Vec::new();
+    let mut snapshots = Vec::new();
     let mut before: Option<Before> = None;
     let (mut last, mut read, mut head) = (0, 0, None);
     let Shelf { log, blind, .. } = shelf;
@@ -110,16 +100,17 @@ pub(super) async fn check(
             },
             time: entry.time,
         });
-        match holds {
-            true => entries.push(entry.clone()),
-            false => *blind = true,
+        // A file may have 16 MiB, and there may be many: of each only this is kept.
+        match &entry.event {
+            Event::Snapshot(snapshot) if holds => snapshots.push(snapshot.clone()),
+            _ => *blind |= !holds,
         }
     }
     if let Some(earlier) = earlier {
         check_length(vault, earlier, last, findings);
     }
     let sound = findings.of(Severity::Tampered) == tampered;
-    Ok(Log { read, entries, head: head.filter(|_| sound) })
+    Ok(Log { read, snapshots, head: head.filter(|_| sound) })
 }
 
 /// A log that ends before the head that an earlier report saw has lost entries.

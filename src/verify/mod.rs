@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 
 pub use finding::{Code, Finding, Findings, KEPT, Severity};
 pub use live::{Live, Seen};
-pub use log::newest_complete;
 pub use opening::Opener;
 pub use record::{Cover, Head, RECORD_MAX, Record};
 pub use subset::Subset;
@@ -226,7 +225,7 @@ impl Vault<'_> {
         let log = log::check(store, shelf, archive, vault, &standard.verifiers, earlier, findings).await?;
         checked.entries += log.read;
         if let Some(max_age) = standard.max_age {
-            snapshots::check_age(vault, &log.entries, max_age, standard.now, findings);
+            snapshots::check_age(vault, &log.snapshots, max_age, standard.now, findings);
         }
         // Only what a log that holds still refers to is known to be what the earlier report saw.
         let since = depth.since.filter(|_| depth.read.is_some() && log.head.is_some());
@@ -247,7 +246,7 @@ impl Vault<'_> {
             findings,
             checked,
         };
-        let needed = walk.check(&log.entries).await?;
+        let needed = walk.check(&log.snapshots).await?;
         protection::check_needed(shelf, guard, standard, vault, &needed, findings, checked);
         progress.stage("reading captures", depth.read.map(|_| checked.captures - before));
         let whole = self.read(shelf, findings, checked).await?;

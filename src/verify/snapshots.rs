@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::StreamExt;
 
+use super::Checked;
 use super::captures::difference;
 use super::finding::{Code, Findings};
 use super::inventory::Shelf;
 use super::live::Comparison;
-use super::{Checked, log};
 use crate::error::Result;
 use crate::format::Error;
 use crate::format::archive::Archive;
-use crate::format::entry::{Entry, Event, SnapshotRef};
+use crate::format::entry::SnapshotRef;
 use crate::format::manifest::{CaptureRef, Decoder, Gap, Limits, MORE, Status};
 use crate::format::paths::{self, ArchivePath};
 use crate::model::{Digest, StorePath, VaultUri, duration};
@@ -78,12 +78,11 @@ struct Told {
 }
 
 impl Walk<'_> {
-    /// Checks the snapshots in `entries`, all of which hold, and returns what the newest one needs.
-    pub(super) async fn check(&mut self, entries: &[Entry]) -> Result<Needed> {
+    /// Checks the snapshots of the log entries that hold, and returns what the newest one needs.
+    pub(super) async fn check(&mut self, snapshots: &[SnapshotRef]) -> Result<Needed> {
         let mut needed = Needed::default();
         let mut unread = String::new();
-        let snapshots: Vec<(u64, &SnapshotRef)> = entries.iter().filter_map(snapshot).collect();
-        for (number, (sequence, snapshot)) in snapshots.iter().enumerate() {
+        for (number, snapshot) in snapshots.iter().enumerate() {
             self.checked.snapshots += 1;
             unread.clear();
             let newest = number + 1 == snapshots.len();
@@ -92,7 +91,7 @@ impl Walk<'_> {
                 continue;
             };
             let mut told = Told::default();
-            let whole = self.read(&bytes, snapshot, *sequence, newest, &mut told);
+            let whole = self.read(&bytes, snapshot, newest, &mut told);
             drop(bytes);
             let strays = self.look_up(std::mem::take(&mut told.absent)).await?;
             if let Err(error) = whole {
@@ -101,14 +100,14 @@ impl Walk<'_> {
                 continue;
             }
             unread = told.unread;
-            let log = self.shelf.log.get(sequence).cloned();
+            let log = self.shelf.log.get(&snapshot.sequence).cloned();
             needed = Needed { captures: told.needed, others: log.into_iter().chain([listed]).chain(strays).collect() };
         }
         match snapshots.last() {
             // What was committed is not known, and that was told.
             None if self.shelf.blind => {}
             None => self.findings.add(Code::NoSnapshot, self.vault.host(), "its log holds no snapshot"),
-            Some((_, snapshot)) if snapshot.status == Status::Partial => {
+            Some(snapshot) if snapshot.status == Status::Partial => {
                 let (sequence, gaps) = (snapshot.sequence, snapshot.counts.gaps);
                 let detail = format!("the newest snapshot, {sequence}, lacks {gaps} objects{unread}");
                 self.findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
@@ -162,18 +161,11 @@ impl Walk<'_> {
 
     /// Reads a manifest, line by line: what it refers to is looked up as it comes, since its bytes are the ones that were
     /// signed. That its root and counts are right is known at its end.
-    fn read(
-        &mut self,
-        bytes: &[u8],
-        snapshot: &SnapshotRef,
-        sequence: u64,
-        newest: bool,
-        told: &mut Told,
-    ) -> Result<(), Error> {
+    fn read(&mut self, bytes: &[u8], snapshot: &SnapshotRef, newest: bool, told: &mut Told) -> Result<(), Error> {
         let mut decoder = Decoder::new(bytes, &Limits::default())?;
         told.unread = unread(&decoder.header().gaps);
         if let Some(settings) = decoder.header().settings.clone() {
-            self.refer(settings, sequence, told);
+            self.refer(settings, snapshot.sequence, told);
         }
         for line in decoder.by_ref() {
             let line = line?;
@@ -182,7 +174,7 @@ impl Walk<'_> {
             }
             // Beside a gap too: what is left of an object that could not be taken is needed most.
             if let Some(reference) = line.capture {
-                self.refer(reference, sequence, told);
+                self.refer(reference, snapshot.sequence, told);
             }
         }
         let whole = decoder.finish()?;
@@ -293,24 +285,17 @@ impl Walk<'_> {
     }
 }
 
-fn snapshot(entry: &Entry) -> Option<(u64, &SnapshotRef)> {
-    match &entry.event {
-        Event::Snapshot(snapshot) => Some((entry.sequence, snapshot)),
-        _ => None,
-    }
-}
-
 /// Complains if the newest complete snapshot is older than it may be, or from the future: a clock that was wrong once
 /// would keep the alarm silent for as long as it was wrong.
 pub(super) fn check_age(
     vault: &VaultUri,
-    entries: &[Entry],
+    snapshots: &[SnapshotRef],
     max_age: TimeDelta,
     now: DateTime<Utc>,
     findings: &mut Findings,
 ) {
     let text = |age: TimeDelta| duration::render(age.to_std().unwrap_or_default());
-    let detail = match log::newest_complete(entries) {
+    let detail = match snapshots.iter().rev().find(|snapshot| snapshot.status == Status::Complete) {
         Some(snapshot) if snapshot.started - now > AHEAD_MAX => format!(
             "the newest complete snapshot, {}, is of {}: that is in the future, so some clock is wrong",
             snapshot.sequence, snapshot.started
@@ -322,8 +307,8 @@ pub(super) fn check_age(
             snapshot.started,
             text(max_age)
         ),
-        None if entries.iter().any(|entry| snapshot(entry).is_some()) => "no snapshot is complete".to_owned(),
-        None => return,
+        None if snapshots.is_empty() => return,
+        None => "no snapshot is complete".to_owned(),
     };
     findings.add(Code::SnapshotStale, paths::log_prefix(vault), detail);
 }
