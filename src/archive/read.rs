@@ -18,7 +18,7 @@ use crate::tlog::Verifier;
 /// Log files read at the same time: a log grows by one each night, for years.
 const IN_FLIGHT: usize = 8;
 
-/// The most of a log that is held in memory, in bytes of its files: what restores of a million objects leave. Only
+/// The most of a log that is held in memory, in bytes of its entries: what restores of a million objects leave. Only
 /// whoever has the signer could write more, so that a restore ends without memory on the night that it is needed.
 const HELD_MAX: u64 = 512 << 20;
 

@@ -62,7 +62,7 @@ codes! {
     ManifestMissing = "manifest-missing", Tampered;
     /// A manifest cannot be read as what it is.
     ManifestMalformed = "manifest-malformed", Tampered;
-    /// A manifest is not the one that the log names: digest, size, root, counts or vault differ.
+    /// A manifest is not the one that the log names: digest, size, root, counts or vault differ, or two entries name it.
     ManifestMismatch = "manifest-mismatch", Tampered;
     /// A capture that a manifest names is not there.
     CaptureMissing = "capture-missing", Tampered;

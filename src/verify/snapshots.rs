@@ -121,6 +121,12 @@ impl Walk<'_> {
     async fn fetch(&mut self, snapshot: &SnapshotRef) -> Result<Option<(Listed, Bytes)>> {
         let path = &snapshot.manifest;
         let listed = match self.shelf.manifests.get_mut(path) {
+            // A manifest is made for one entry. Reading it for each that names it would be work without end.
+            Some((_, true)) => {
+                let detail = format!("log entry {} names it, and an earlier entry does", snapshot.sequence);
+                self.findings.add(Code::ManifestMismatch, path.as_str(), detail);
+                return Ok(None);
+            }
             Some((listed, referenced)) => {
                 *referenced = true;
                 Some(listed.clone())

@@ -98,6 +98,20 @@ async fn an_entry_of_another_place_is_not_followed_whoever_signed_it() {
 }
 
 #[tokio::test]
+async fn a_manifest_is_read_once_however_many_entries_name_it() {
+    let house = house().await;
+    let head = LogFile::parse(&bytes(&house, &log(2)).await).unwrap();
+    let Event::Snapshot(snapshot) = head.entry().event.clone() else { panic!("no snapshot") };
+    for sequence in 3..=5 {
+        append(&house, &house.signer, Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }), |_| ()).await;
+    }
+    let store = Counted::new(&house.store);
+    let report = verify(&store, &house.standard()).await.unwrap();
+    assert_eq!(report.counts.into_iter().collect::<Vec<_>>(), [(Code::ManifestMismatch, 3)]);
+    assert_eq!(store.asked(), (1, 8), "archive.json, five log files, two manifests");
+}
+
+#[tokio::test]
 async fn a_strangers_newest_snapshot_stands_for_nothing() {
     let house = house().await;
     let real = newest(&house).await;
