@@ -14,6 +14,11 @@ use crate::tlog::{Checkpoint, Frontier, Note, Signer, Verifier, note, tree};
 /// The longest log file, in bytes.
 pub const LOG_FILE_MAX: u64 = 16 * 1024 * 1024;
 
+/// The most values in an entry: objects, arrays, their members and items. One that takes six bytes in a file takes 600 in
+/// memory, and anybody who may write to the storage can put a file of them where every reader begins. An intent or a
+/// result of a thousand steps has some ten thousand.
+const VALUES_MAX: usize = 1 << 17;
+
 /// A log file whose layout and entry are right. Its signature is not checked before [`LogFile::verify`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogFile {
@@ -44,6 +49,7 @@ impl LogFile {
     pub fn build(entry: Entry, signer: &Signer) -> Result<Self, Error> {
         let line = json::write(&entry)?;
         // What cannot be read back must not be signed; reading it also drops the fraction of a second in its times.
+        countable(&line)?;
         let entry: Entry = json::read_format(&line, FORMAT)?;
         let vault = check(&entry)?;
         let tree = tree_with(&entry, &line)?;
@@ -61,6 +67,7 @@ impl LogFile {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| layout("has no line"))?;
         let (line, rest) = bytes.split_at_checked(end).ok_or_else(|| layout("has no line"))?;
         let note = rest.strip_prefix(b"\n\n").ok_or_else(|| layout("has no empty line after its entry"))?;
+        countable(line)?;
         let entry: Entry = json::read_format(line, FORMAT).map_err(|error| error.at("entry"))?;
         check(&entry).map_err(|error| error.at("entry"))?;
         Note::parse(note)?;
@@ -154,6 +161,24 @@ fn bounded(length: usize) -> Result<(), Error> {
     fits.then_some(()).ok_or_else(|| {
         Error::new(Fault::TooLarge, format!("the log file has {length} bytes, more than {LOG_FILE_MAX}"))
     })
+}
+
+/// Refuses a line with more values than an entry may have, before room is made for them. Of a text that is no JSON the
+/// part before its first fault is counted rightly, and no more than that is ever parsed.
+fn countable(line: &[u8]) -> Result<(), Error> {
+    let (mut values, mut quoted, mut escaped) = (1_usize, false, false);
+    for byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' | b',' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    let fits = values <= VALUES_MAX;
+    fits.then_some(())
+        .ok_or_else(|| Error::new(Fault::TooLarge, format!("the entry has {values} values, more than {VALUES_MAX}")))
 }
 
 /// What the members of one entry must say of each other. Returns the vault.
@@ -323,6 +348,30 @@ mod tests {
             assert_eq!(LogFile::build(wrong, &signer()).unwrap_err().fault, fault);
         }
         assert_eq!(LogFile::parse(&vec![b'a'; LOG_FILE_MAX as usize + 1]).unwrap_err().fault, Fault::TooLarge);
+    }
+
+    #[test]
+    fn an_entry_of_more_values_than_memory_is_made_for_is_refused_before_it_is_parsed() {
+        let fault = |line: &str| LogFile::parse(format!("{line}\n\n").as_bytes()).unwrap_err().fault;
+        let of = |item: &str, count: usize| vec![item; count].join(",");
+        // What is wrong with each besides is not found any more, or only then.
+        assert_eq!(fault(&format!("[{}]", of("{}", VALUES_MAX / 2))), Fault::TooLarge);
+        assert_ne!(fault(&format!("[{}]", of("{}", VALUES_MAX / 2 - 1))), Fault::TooLarge);
+        assert_eq!(fault(&format!("{{\"a\\\"\":[{}", of("0", VALUES_MAX))), Fault::TooLarge, "a quote in a name");
+        assert_ne!(
+            fault(&format!("{{\"\\\"{}\":0}}", of("[{", VALUES_MAX))),
+            Fault::TooLarge,
+            "in a text nothing counts"
+        );
+        // What a batch of a restore writes fits, whatever its sentences say.
+        let outcome = crate::format::entry::Outcome {
+            object: crate::model::Object::parse("secret/a").unwrap(),
+            result: crate::format::entry::Became::Different,
+            detail: of("[", 500),
+        };
+        let result = Event::RestoreResult(RestoreResult { intent: 1, outcomes: vec![outcome; 1000] });
+        let first = log(&[3]).remove(0);
+        LogFile::build(first.successor(time(), result).unwrap(), &signer()).unwrap();
     }
 
     proptest! {
