@@ -170,7 +170,7 @@ impl Policy for Witness {
             return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Other, "no transport"));
         };
         let trial = ctx.value::<Arc<Trial>>();
-        let started = self.ambient.now();
+        let (started, began) = (self.ambient.now(), self.ambient.monotonic());
         self.meter.requests.fetch_add(1, Ordering::Relaxed);
         if let (Side::Service, Some(trial)) = (self.side, trial) {
             let authorised = request.headers().iter().any(|(name, _)| name.as_str() == "authorization");
@@ -181,7 +181,7 @@ impl Policy for Witness {
         }
         let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
         let body = body.collect().await?;
-        let took = (self.ambient.now() - started).to_std().unwrap_or_default();
+        let took = self.ambient.monotonic().saturating_sub(began);
         let answer = Answer { status: u16::from(status), headers: headers.clone(), body: body.clone(), took };
         self.meter.note(&answer, started);
         if let Some(trial) = trial {

@@ -33,7 +33,10 @@ const TRIES: u32 = 4;
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// How long a recovered object may show nowhere. Recorded on Azure: up to 61 s (`azure.md` §1.6).
-const NOWHERE_SECONDS: i64 = 120;
+const NOWHERE: Duration = Duration::from_secs(120);
+
+/// How far a clock may be wrong by which a purge is decided: `doctor` fails beyond that.
+const CLOCK_ERROR: TimeDelta = TimeDelta::hours(1);
 
 const COME_FREE: &str = "come free";
 const COME_LIVE: &str = "come live";
@@ -321,8 +324,8 @@ impl<'a> Work<'a> {
             let gone = match slot {
                 Ok(Slot::Live { .. }) => return self.came_back(task, capture, "recovered").await,
                 Ok(Slot::Free) => {
-                    let since = *nowhere_since.get_or_insert(self.hands.ambient.now());
-                    (self.hands.ambient.now() - since).num_seconds() >= NOWHERE_SECONDS
+                    let now = self.hands.ambient.monotonic();
+                    now.saturating_sub(*nowhere_since.get_or_insert(now)) >= NOWHERE
                 }
                 Ok(_) => {
                     nowhere_since = None;

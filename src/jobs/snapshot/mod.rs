@@ -132,7 +132,7 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
         warnings,
         fresh: Vec::new(),
         unlocked: 0,
-        committed_at: started,
+        committed_at: doors.ambient.monotonic(),
         sequences: Vec::new(),
         gained: 0,
         halted: None,

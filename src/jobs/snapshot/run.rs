@@ -44,8 +44,8 @@ pub(super) struct Run<'a> {
     pub(super) fresh: Vec<(Object, Written)>,
     /// Captures stored under a policy that is not locked.
     pub(super) unlocked: u64,
-    /// When the last commit was, or the start.
-    pub(super) committed_at: DateTime<Utc>,
+    /// When the last commit was, or the start, by the clock that nobody sets.
+    pub(super) committed_at: Duration,
     /// The log entries of this run.
     pub(super) sequences: Vec<u64>,
     /// Objects that were captured or compared.

@@ -21,6 +21,7 @@ use crate::store::{Append, Condition, Created, Guard, Listed, Protection, Read, 
 use crate::vault::Condition as VaultCondition;
 use crate::vault::Listing;
 use crate::vault::memory::{Call, Moment};
+const HOUR: Duration = Duration::from_secs(3600);
 use crate::verify::{Code, Status as Verdict};
 
 const OBJECTS: &[&str] = &["key/k", "secret/a", "secret/b", "certificate/tls"];
@@ -288,7 +289,7 @@ async fn a_long_run_commits_half_way_and_what_it_committed_is_not_taken_twice() 
     let names: Vec<String> = (0..7).map(|n| format!("secret/s{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut house = House::new(&names).await;
-    house.order.rhythm = Rhythm { captures: 3, every: TimeDelta::hours(1) };
+    house.order.rhythm = Rhythm { captures: 3, every: HOUR };
     house.vault.interfere(|_, moment, call| match (moment, call) {
         (Moment::Before, Call::Backup(object)) if object.name.as_str() == "s6" => Err(refuse(VaultCondition::Denied)),
         _ => Ok(()),
@@ -316,7 +317,7 @@ async fn lists_that_are_read_no_further_than_needed_come_to_their_end_too() {
     for (in_flight, captures) in [(1, 1_000), (1, 2), (4, 3), (64, 1)] {
         let mut house = House::new(&names).await;
         (house.order.ahead, house.order.in_flight) = (1, in_flight);
-        house.order.rhythm = Rhythm { captures, every: TimeDelta::hours(1) };
+        house.order.rhythm = Rhythm { captures, every: HOUR };
         assert_eq!(counts(&house.snapshot().await.unwrap()), [18, 18, 0, 0]);
         assert_eq!(house.verify().await.findings, []);
     }
@@ -364,7 +365,7 @@ impl crate::progress::Progress for Late<'_> {
 async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
     for in_flight in [1, 2, 4] {
         let mut house = House::new(&["secret/a", "secret/b", "secret/c", "secret/d", "secret/e"]).await;
-        (house.order.rhythm, house.order.in_flight) = (Rhythm { captures: 1, every: TimeDelta::hours(1) }, in_flight);
+        (house.order.rhythm, house.order.in_flight) = (Rhythm { captures: 1, every: HOUR }, in_flight);
         let late = Late(&house, tokio::sync::Semaphore::new(0));
         let run = house.snapshot_heard(&late, &house.store, &late);
         // Nothing here takes time: whatever is not over by then never will be.
@@ -377,7 +378,7 @@ async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
 #[tokio::test]
 async fn time_is_a_reason_to_commit_too() {
     let mut house = House::new(OBJECTS).await;
-    house.order.rhythm = Rhythm { captures: 1_000, every: TimeDelta::minutes(5) };
+    house.order.rhythm = Rhythm { captures: 1_000, every: Duration::from_secs(300) };
     let clock = house.clock.clone();
     house.vault.interfere(move |_, moment, call| {
         if let (Moment::After, Call::Backup(_)) = (moment, call) {
