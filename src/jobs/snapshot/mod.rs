@@ -14,6 +14,7 @@ mod stock;
 mod take;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -157,6 +158,7 @@ fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>
         gaps: Vec::new(),
         settings: found.settings,
         settings_fingerprint: found.fingerprint,
+        unanswered: (0, Duration::ZERO),
     }
 }
 
@@ -187,6 +189,12 @@ fn report(mut run: Run<'_>) -> Report {
         sequence: run.sequences.last().copied(),
         commits: run.sequences.len() as u64,
         objects: Objects { seen, captured, reused, gaps, excluded },
+    if run.book.gave_up() {
+        run.warnings.push(format!(
+            "the vault stopped answering: {} objects in a row had no answer, and the rest was not asked for; run again when it answers",
+            run.unanswered.0
+        ));
+    }
         gaps: of_vault.chain(of_objects).collect(),
         requests: traffic.requests,
         throttled: traffic.throttled,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -426,6 +425,106 @@ async fn a_list_that_fails_leaves_what_it_would_have_shown_as_gaps() {
     house.vault.leave_alone();
     assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0], "nothing had to be taken again");
 }
+/// A house of many secrets, four of which are taken at a time.
+async fn many(count: usize) -> House {
+    let names: Vec<String> = (0..count).map(|n| format!("secret/s{n:03}")).collect();
+    let mut house = House::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    house.order.in_flight = 4;
+    house
+}
+
+/// Why the backup of an object fails, if it does.
+type Ails = Box<dyn Fn(&Object) -> Option<VaultCondition> + Send + Sync>;
+
+/// A vault in which the backups of some objects are given up after minutes, as [`crate::azure`] does.
+struct Ailing<'a> {
+    house: &'a House,
+    ails: Ails,
+    asked: AtomicU32,
+}
+
+impl<'a> Ailing<'a> {
+    fn new(house: &'a House, ails: impl Fn(&Object) -> Option<VaultCondition> + Send + Sync + 'static) -> Self {
+        Ailing { house, ails: Box::new(ails), asked: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait::async_trait]
+impl crate::vault::Read for Ailing<'_> {
+    fn uri(&self) -> &crate::model::VaultUri {
+        self.house.vault.uri()
+    }
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<crate::vault::Page, crate::vault::Error>> {
+        self.house.vault.list(what)
+    }
+    async fn get(&self, what: crate::vault::Item) -> Result<crate::vault::Answer, crate::vault::Error> {
+        self.house.vault.get(what).await
+    }
+    async fn backup(&self, object: &Object) -> Result<crate::vault::Backup, crate::vault::Error> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let Some(condition) = (self.ails)(object) else { return self.house.vault.backup(object).await };
+        // Meanwhile others, and the lists, go on.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        self.house.clock.advance(Duration::from_secs(180));
+        Err(refuse(condition))
+    }
+    fn traffic(&self) -> crate::vault::Traffic {
+        self.house.vault.traffic()
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_stops_answering_is_not_asked_for_every_object_and_what_was_done_is_committed() {
+    for condition in [VaultCondition::Unavailable, VaultCondition::Throttled, VaultCondition::Unresolved] {
+        let house = many(500).await;
+        let answers = AtomicU32::new(20);
+        let fewer = move |left: u32| left.checked_sub(1);
+        let silent = move |_: &Object| {
+            answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_err().then_some(condition)
+        };
+        let vault = Ailing::new(&house, silent);
+        let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+        let asked = vault.asked.load(Ordering::SeqCst);
+        assert!(asked < 60, "{asked} backups were asked for");
+        assert_eq!((counts(&report), report.status), ([500, 20, 0, 480], Outcome::Partial));
+        let tried = report.gaps.iter().filter(|gap| gap.code == condition.name()).count();
+        let left = report.gaps.iter().filter(|gap| gap.code == "given-up").count();
+        assert_eq!((tried, left), (asked as usize - 20, 500 - asked as usize));
+        assert!(!report.interrupted && report.warnings.iter().any(|text| text.contains("stopped answering")));
+        assert_eq!(counts(&house.snapshot().await.unwrap()), [500, 480, 20, 0]);
+        assert_eq!(house.verify().await.findings, []);
+    }
+}
+
+#[tokio::test]
+async fn what_a_silent_vault_kept_back_keeps_its_earlier_capture() {
+    let house = many(30).await;
+    house.snapshot().await.unwrap();
+    (0..30).for_each(|n| drop(house.vault.put(&object(&format!("secret/s{n:03}")))));
+    let vault = Ailing::new(&house, |_| Some(VaultCondition::Unavailable));
+    let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+    assert!(codes(&report).contains(&"given-up"), "{report:?}");
+    let lines = manifest(&house).await.lines;
+    assert!(lines.iter().all(|line| line.gap.is_some() && line.capture.as_ref().is_some_and(|it| it.reused)));
+}
+
+#[tokio::test]
+async fn objects_that_ail_side_by_side_are_not_taken_for_a_vault_that_is_silent() {
+    // Sixteen neighbours, and one in three of all others: whatever else is asked for is answered.
+    let ails = |number: u32| (4..20).contains(&number) || number.is_multiple_of(3);
+    let house = many(90).await;
+    let vault = Ailing::new(&house, move |object| {
+        let number: u32 = object.name.as_str()[1..].parse().unwrap();
+        ails(number).then_some(VaultCondition::Unavailable)
+    });
+    let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+    let ailing = (0..90).filter(|number| ails(*number)).count() as u64;
+    assert_eq!(counts(&report), [90, 90 - ailing, 0, ailing]);
+    assert!(codes(&report).iter().all(|code| *code == "unavailable"), "{report:?}");
+}
+
 
 #[tokio::test]
 async fn a_certificate_that_appears_while_lists_are_read_is_taken_and_its_key_is_no_orphan() {
