@@ -7,7 +7,7 @@ mod assess;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, StreamExt};
 
 pub use assess::{Assessed, assess};
@@ -83,7 +83,8 @@ pub struct Task {
 pub enum Purge {
     /// The one that a plan saw.
     Seen(Seen),
-    /// One that had been deleted already when the intent was written.
+    /// One that had been deleted already when the intent was written, by the clock of whoever wrote it. That clock may be
+    /// wrong, and the deletion is dated by the service's: what lies within an hour of it is left alone.
     DeletedBefore(DateTime<Utc>),
 }
 
@@ -293,7 +294,12 @@ impl<'a> Work<'a> {
                 let answer = self.hands.vault.get(Item::Deleted(task.object.clone())).await?;
                 let bundle: serde_json::Value = serde_json::from_str(answer.body.get()).unwrap_or_default();
                 match bundle.get("deletedDate").and_then(unix_time) {
-                    Some(deleted) if deleted <= *time => Ok(Holder::Purge),
+                    Some(deleted) if deleted.checked_add_signed(CLOCK_ERROR).is_some_and(|sure| sure <= *time) => {
+                        Ok(Holder::Purge)
+                    }
+                    Some(deleted) if deleted <= *time => {
+                        Ok(Holder::Other("what holds the name may have been deleted after the restore had begun"))
+                    }
                     _ => Ok(Holder::Other("what holds the name was deleted after the restore had begun")),
                 }
             }

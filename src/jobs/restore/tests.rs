@@ -836,6 +836,37 @@ async fn the_history_shows_who_did_what_and_what_is_open() {
 #[tokio::test]
 async fn who_listens_hears_what_is_waited_for() {
     #[derive(Default)]
+#[tokio::test]
+async fn resume_purges_nothing_on_the_word_of_a_clock_that_may_be_half_an_hour_wrong() {
+    // Deleted so long before the intent is written; by a clock that is half an hour ahead.
+    for (before, result) in [(Duration::from_secs(2 * 3600), Became::Done), (Duration::ZERO, Became::Failed)] {
+        let (house, _) = held().await;
+        house.clock.advance(before);
+        let plan = purging(house.plan(&["key/k"]).await.unwrap());
+        house.vault.interfere(|_, _, call| match call {
+            Call::Purge(_) => Err(fails(Condition::Denied)),
+            _ => Ok(()),
+        });
+        house.apply_through(&Meddled::failing(&house, 2), &plan).await.unwrap_err();
+        house.vault.leave_alone();
+        if result == Became::Failed {
+            house.clock.advance(Duration::from_secs(20 * 60));
+            Memory::purge(&house.vault, &object("key/k"));
+            house.vault.put(&object("key/k"));
+            house.vault.delete(&object("key/k"));
+        }
+        let reader = house.reader().await;
+        let vault = house.vault.uri().clone();
+        let mut open = open_intents(&reader, std::slice::from_ref(&vault), None).await.unwrap();
+        let (_, record) = &mut open[0];
+        record.time += chrono::TimeDelta::minutes(30);
+        let resumed = resume(&house.hands(&house.store, &reader), &vault, record, Mode::Finish).await.unwrap();
+        assert_eq!(resumed.steps[0].result, Some(result), "{resumed:?}");
+        let told = resumed.steps[0].detail.contains("make a new plan");
+        assert_eq!(told, result == Became::Failed, "{resumed:?}");
+    }
+}
+
     struct Heard(Mutex<Vec<String>>);
     impl Progress for Heard {
         fn stage(&self, _: &str, _: Option<u64>) {}
