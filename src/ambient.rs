@@ -76,6 +76,7 @@ impl Ambient {
     }
 }
 
+/// The system's clocks: the one on the wall, and the one that has run since this was made.
 #[derive(Debug)]
 struct SystemClock(Instant);
 
@@ -85,22 +86,22 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
-    async fn sleep(&self, duration: Duration) {
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
     }
 
+    async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
 }
 
-#[derive(Debug)]
 /// What `work` comes to, if it does so within `limit`. By the system's own time, whatever clock jobs are given: it is for
 /// programs and disks, which no simulated clock moves. What does not end is left alone; it is not ended.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, work).await.ok()
 }
 
+#[derive(Debug)]
 struct SystemRandom;
 
 impl Random for SystemRandom {
@@ -123,12 +124,12 @@ impl ManualClock {
         ManualClock(Mutex::new(now))
     }
 
-    /// Moves the clock on.
     /// Sets the clock, as an operator or a time server does.
     pub fn set(&self, now: DateTime<Utc>) {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
     }
 
+    /// Moves the clock on.
     pub fn advance(&self, duration: Duration) {
         let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *now += duration;

@@ -49,7 +49,10 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         assembly.policy(&member.uri).and_then(|policy| assembly.promise(&policy)).context(member.name.as_str())?;
     }
     let archive = assembly.archive()?;
-    let writing = assembly.writing(&archive).await?;
+    let writing = tokio::select! {
+        writing = assembly.writing(&archive) => writing?,
+        halt = stop.wait() => return Err(nothing_begun(halt)),
+    };
     // What is printed follows from what was asked, not from how many vaults there happen to be tonight.
     let alone = !fleet.searched && asked.shard.is_none() && asked.due.is_none() && fleet.members.len() == 1;
     let Fleet { members, warnings, shortfall, .. } = fleet;
@@ -58,7 +61,10 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         false => {
             let every = asked.every(assembly, &members)?;
             let every = |member: &Member| every.get(&member.uri).copied();
-            let turns = fleet::turns(&writing.reader, members, every, assembly.ambient.now()).await;
+            let turns = tokio::select! {
+                turns = fleet::turns(&writing.reader, members, every, assembly.ambient.now()) => turns,
+                halt = stop.wait() => return Err(nothing_begun(halt)),
+            };
             turns.into_iter().map(|(member, _)| member).collect()
         }
     };
@@ -101,8 +107,10 @@ fn stop_after(assembly: &Assembly, stop: &'static Stop, deadline: Duration) {
 
 fn nothing_begun(halt: Halt) -> Error {
     match halt {
-        Halt::Signal => Error::new(Kind::Interrupted, "stopped while looking for vaults; no snapshot was begun"),
-        Halt::Deadline => Error::new(Kind::Partial, "the time was over before it was clear which vaults there are")
+        Halt::Signal => {
+            Error::new(Kind::Interrupted, "stopped before it was clear what to take; no snapshot was begun")
+        }
+        Halt::Deadline => Error::new(Kind::Partial, "the time was over before it was clear what to take")
             .hint("give the run a longer --deadline"),
     }
 }

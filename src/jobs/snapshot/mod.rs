@@ -24,10 +24,10 @@ pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
 
 use super::promises;
 use super::protection::{Demand, insist};
-use crate::ambient::Ambient;
+use crate::ambient::{Ambient, within};
 use crate::archive::Reader;
 use crate::capture::Renewal;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::manifest::{self, Counts, Header, Status};
 use crate::policy::Policy;
 use crate::progress::{Progress, Stop};
@@ -40,6 +40,10 @@ use stock::{Stock, take_stock};
 
 /// Some ten thousand items: enough that nobody waits for a list, and a few megabytes at most.
 pub const AHEAD: usize = 4 << 20;
+
+/// How long the last commit of a run may take that was asked to stop. A manifest of the largest vault on a slow line takes
+/// minutes.
+const LAST_COMMIT: Duration = Duration::from_secs(900);
 
 /// What a snapshot works with.
 pub struct Doors<'a> {
@@ -98,8 +102,24 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
         // What was there before says more than what we would write now.
         return Ok(Report::stopped(doors.vault.uri()));
     }
-    commit::commit(&mut run).await?;
+    finish(&mut run, LAST_COMMIT).await?;
     Ok(report(run))
+}
+
+/// Commits for the last time. A run that was asked to stop does so within `limit`: whoever asked will not wait for a disk
+/// that hangs, and a commit may be cut off anywhere.
+async fn finish(run: &mut Run<'_>, limit: Duration) -> Result<()> {
+    let stopped = run.halted.is_some();
+    let committing = commit::commit(run);
+    if !stopped {
+        return committing.await;
+    }
+    let late = || {
+        let message =
+            format!("what was taken could not be committed within {} minutes of the stop", limit.as_secs() / 60);
+        Error::new(Kind::Unavailable, message).hint("does the store answer? the next run takes it again")
+    };
+    within(limit, committing).await.unwrap_or_else(|| Err(late()))
 }
 
 /// Looks at the archive and at the vault as a whole; takes nothing yet.
@@ -138,6 +158,7 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
         gained: 0,
         halted: None,
         listed: false,
+        unanswered: (0, Duration::ZERO),
     })
 }
 
@@ -158,7 +179,6 @@ fn blank(doors: &Doors<'_>, order: &Order, sequence: u64, started: DateTime<Utc>
         gaps: Vec::new(),
         settings: found.settings,
         settings_fingerprint: found.fingerprint,
-        unanswered: (0, Duration::ZERO),
     }
 }
 
@@ -167,6 +187,12 @@ fn report(mut run: Run<'_>) -> Report {
         run.warnings.push(format!(
             "{} new captures are under a policy that is not locked, or whose lock may not be read",
             run.unlocked
+        ));
+    }
+    if run.book.gave_up() {
+        run.warnings.push(format!(
+            "the vault stopped answering: {} objects in a row had no answer, and the rest was not asked for; run again when it answers",
+            run.unanswered.0
         ));
     }
     let Run { doors, header, .. } = &run;
@@ -189,12 +215,6 @@ fn report(mut run: Run<'_>) -> Report {
         sequence: run.sequences.last().copied(),
         commits: run.sequences.len() as u64,
         objects: Objects { seen, captured, reused, gaps, excluded },
-    if run.book.gave_up() {
-        run.warnings.push(format!(
-            "the vault stopped answering: {} objects in a row had no answer, and the rest was not asked for; run again when it answers",
-            run.unanswered.0
-        ));
-    }
         gaps: of_vault.chain(of_objects).collect(),
         requests: traffic.requests,
         throttled: traffic.throttled,

@@ -10,7 +10,6 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::*;
 use crate::ambient::{Clock, ManualClock, SeededRandom};
 use crate::archive::latest_snapshot;
-use crate::error::Kind;
 use crate::format::manifest::{Line, Manifest};
 use crate::jobs::fixture::{House, clock, object};
 use crate::model::{Mode, Object, StorePath};
@@ -20,9 +19,9 @@ use crate::store::{Append, Condition, Created, Guard, Listed, Protection, Read, 
 use crate::vault::Condition as VaultCondition;
 use crate::vault::Listing;
 use crate::vault::memory::{Call, Moment};
-const HOUR: Duration = Duration::from_secs(3600);
 use crate::verify::{Code, Status as Verdict};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const OBJECTS: &[&str] = &["key/k", "secret/a", "secret/b", "certificate/tls"];
 
 /// The counts of a report, checked to add up.
@@ -240,6 +239,58 @@ async fn what_stalls_does_not_hold_a_run_that_was_asked_to_stop() {
     assert_eq!((counts(&report), codes(&report)), ([3, 2, 0, 1], vec!["interrupted"]));
 }
 
+/// A store that is asked for what is in it and never answers.
+struct Hanging<'a>(&'a Memory);
+
+#[async_trait::async_trait]
+impl Read for Hanging<'_> {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+    async fn get(&self, path: &StorePath, version: Option<&str>, limit: u64) -> Result<Bytes, store::Error> {
+        self.0.get(path, version, limit).await
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Listed, store::Error>> {
+        match prefix.contains("/captures") {
+            true => stream::pending().boxed(),
+            false => self.0.list(prefix),
+        }
+    }
+    async fn guard(&self) -> Result<Guard, store::Error> {
+        self.0.guard().await
+    }
+}
+
+#[async_trait::async_trait]
+impl Append for Hanging<'_> {
+    async fn create(&self, path: &StorePath, bytes: Bytes) -> Result<Created, store::Error> {
+        self.0.create(path, bytes).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_does_not_hold_a_run_that_was_asked_to_stop() {
+    let house = patient(OBJECTS).await;
+    let store = Hanging(&house.store);
+    let doors = Doors {
+        vault: &house.vault,
+        facts: None,
+        store: &store,
+        reader: &house.reader().await,
+        recipients: &house.recipients,
+        signer: &house.signer,
+        ambient: &house.ambient,
+        progress: &crate::progress::Silent,
+        stop: &house.stop,
+    };
+    let mut run = begin(&doors, &house.order).await.unwrap();
+    stop_after(&house, 1, Halt::Deadline);
+    run.all().await.unwrap();
+    assert!(run.halted.is_some() && run.gained > 0);
+    let error = finish(&mut run, Duration::ZERO).await.unwrap_err();
+    assert!(error.kind() == Kind::Unavailable && error.message().contains("could not be committed"), "{error}");
+}
+
 #[tokio::test]
 async fn a_run_that_is_stopped_before_it_took_anything_leaves_the_archive_as_it_is() {
     let house = House::new(OBJECTS).await;
@@ -374,57 +425,6 @@ async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
     }
 }
 
-#[tokio::test]
-async fn time_is_a_reason_to_commit_too() {
-    let mut house = House::new(OBJECTS).await;
-    house.order.rhythm = Rhythm { captures: 1_000, every: Duration::from_secs(300) };
-    let clock = house.clock.clone();
-    house.vault.interfere(move |_, moment, call| {
-        if let (Moment::After, Call::Backup(_)) = (moment, call) {
-            clock.advance(Duration::from_secs(200));
-        }
-        Ok(())
-    });
-    assert_eq!(house.snapshot().await.unwrap().sequence, Some(2), "once after two objects, once at the end");
-    assert_eq!(house.verify().await.findings, []);
-}
-
-#[tokio::test]
-async fn a_gap_does_not_forget_what_the_archive_has() {
-    let house = House::new(&["secret/a", "secret/b"]).await;
-    house.snapshot().await.unwrap();
-    house.vault.put(&object("secret/a"));
-    house.vault.interfere(|_, moment, call| match (moment, call) {
-        (Moment::Before, Call::Backup(_)) => Err(refuse(VaultCondition::Denied)),
-        _ => Ok(()),
-    });
-    let report = house.snapshot().await.unwrap();
-    assert_eq!((counts(&report), codes(&report)), ([2, 0, 1, 1], vec!["denied"]));
-    let line = manifest(&house).await.lines.remove(0);
-    assert!(line.gap.is_some() && line.capture.is_some_and(|capture| capture.reused));
-    house.vault.leave_alone();
-    assert_eq!(
-        counts(&house.snapshot().await.unwrap()),
-        [2, 1, 1, 0],
-        "the earlier capture is not taken for the new state"
-    );
-    assert_eq!(house.verify().await.findings, []);
-}
-
-#[tokio::test]
-async fn a_list_that_fails_leaves_what_it_would_have_shown_as_gaps() {
-    let house = House::new(&["key/k", "secret/a", "secret/b"]).await;
-    house.snapshot().await.unwrap();
-    house.vault.interfere(|_, _, call| match call {
-        Call::List(Listing::Live(crate::model::Kind::Secret)) => Err(refuse(VaultCondition::Denied)),
-        _ => Ok(()),
-    });
-    let report = house.snapshot().await.unwrap();
-    assert_eq!((counts(&report), report.status), ([3, 0, 1, 2], Outcome::Partial));
-    assert_eq!(codes(&report), ["list-denied"; 3], "the list itself, and both secrets");
-    house.vault.leave_alone();
-    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0], "nothing had to be taken again");
-}
 /// A house of many secrets, four of which are taken at a time.
 async fn many(count: usize) -> House {
     let names: Vec<String> = (0..count).map(|n| format!("secret/s{n:03}")).collect();
@@ -525,6 +525,57 @@ async fn objects_that_ail_side_by_side_are_not_taken_for_a_vault_that_is_silent(
     assert!(codes(&report).iter().all(|code| *code == "unavailable"), "{report:?}");
 }
 
+#[tokio::test]
+async fn time_is_a_reason_to_commit_too() {
+    let mut house = House::new(OBJECTS).await;
+    house.order.rhythm = Rhythm { captures: 1_000, every: Duration::from_secs(300) };
+    let clock = house.clock.clone();
+    house.vault.interfere(move |_, moment, call| {
+        if let (Moment::After, Call::Backup(_)) = (moment, call) {
+            clock.advance(Duration::from_secs(200));
+        }
+        Ok(())
+    });
+    assert_eq!(house.snapshot().await.unwrap().sequence, Some(2), "once after two objects, once at the end");
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_gap_does_not_forget_what_the_archive_has() {
+    let house = House::new(&["secret/a", "secret/b"]).await;
+    house.snapshot().await.unwrap();
+    house.vault.put(&object("secret/a"));
+    house.vault.interfere(|_, moment, call| match (moment, call) {
+        (Moment::Before, Call::Backup(_)) => Err(refuse(VaultCondition::Denied)),
+        _ => Ok(()),
+    });
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), codes(&report)), ([2, 0, 1, 1], vec!["denied"]));
+    let line = manifest(&house).await.lines.remove(0);
+    assert!(line.gap.is_some() && line.capture.is_some_and(|capture| capture.reused));
+    house.vault.leave_alone();
+    assert_eq!(
+        counts(&house.snapshot().await.unwrap()),
+        [2, 1, 1, 0],
+        "the earlier capture is not taken for the new state"
+    );
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_list_that_fails_leaves_what_it_would_have_shown_as_gaps() {
+    let house = House::new(&["key/k", "secret/a", "secret/b"]).await;
+    house.snapshot().await.unwrap();
+    house.vault.interfere(|_, _, call| match call {
+        Call::List(Listing::Live(crate::model::Kind::Secret)) => Err(refuse(VaultCondition::Denied)),
+        _ => Ok(()),
+    });
+    let report = house.snapshot().await.unwrap();
+    assert_eq!((counts(&report), report.status), ([3, 0, 1, 2], Outcome::Partial));
+    assert_eq!(codes(&report), ["list-denied"; 3], "the list itself, and both secrets");
+    house.vault.leave_alone();
+    assert_eq!(counts(&house.snapshot().await.unwrap()), [3, 0, 3, 0], "nothing had to be taken again");
+}
 
 #[tokio::test]
 async fn a_certificate_that_appears_while_lists_are_read_is_taken_and_its_key_is_no_orphan() {
