@@ -378,6 +378,16 @@ async fn only_what_the_plan_saw_is_purged() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn opening_a_capture_holds_up_nobody_who_waits_for_the_network() {
+    let house = House::new(&[]).await;
+    let (answer, answered) = std::sync::mpsc::channel();
+    // What blocks until the other has gone on would block both on one thread.
+    let opening = super::aside(&house.identities, move |_| Ok(answered.recv().is_ok()));
+    let (opened, sent) = tokio::join!(opening, async move { answer.send(()) });
+    assert!(opened.unwrap() && sent.is_ok());
+}
+
 async fn nothing_is_purged_for_a_capture_that_does_not_open() {
     let (house, plan) = held().await;
     let Origin::Archive { capture, .. } = &plan.steps[0].from else { panic!() };
