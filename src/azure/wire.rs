@@ -14,7 +14,7 @@ use azure_core::http::headers::Headers;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{AsyncRawResponse, Context, Request};
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
 use crate::ambient::Ambient;
 use crate::vault::Traffic;
@@ -57,9 +57,11 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A date as HTTP headers write it: `Fri, 21 Nov 2025 18:20:00 GMT`.
+/// A date as HTTP headers write it: `Fri, 21 Nov 2025 18:20:00 GMT`. None of a year that no format can hold: a service
+/// that tells one tells nothing.
 pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+    let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    (0..=9999).contains(&date.year()).then_some(date)
 }
 
 /// One try of an operation, as seen on the wire. Travels through the SDK's pipelines in their context.
