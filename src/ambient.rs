@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,6 +13,12 @@ use chrono::{DateTime, Utc};
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now.
     fn now(&self) -> DateTime<Utc>;
+
+    /// The time since some fixed moment, by a clock that nobody sets: how long something took is the difference of two.
+    /// By default that of [`Clock::now`], which in a simulation nobody sets.
+    fn monotonic(&self) -> Duration {
+        (self.now() - DateTime::UNIX_EPOCH).to_std().unwrap_or_default()
+    }
 
     /// Returns after `duration`.
     async fn sleep(&self, duration: Duration);
@@ -34,7 +40,7 @@ pub struct Ambient {
 impl Ambient {
     /// The system's own clock and generator.
     pub fn system() -> Self {
-        Ambient { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+        Ambient { clock: Arc::new(SystemClock(Instant::now())), random: Arc::new(SystemRandom) }
     }
 
     /// The given clock and generator.
@@ -45,6 +51,11 @@ impl Ambient {
     /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// The time since some fixed moment, by a clock that nobody sets: for measuring how long something takes.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// Returns after `duration`.
@@ -65,8 +76,9 @@ impl Ambient {
     }
 }
 
+/// The system's clocks: the one on the wall, and the one that has run since this was made.
 #[derive(Debug)]
-struct SystemClock;
+struct SystemClock(Instant);
 
 #[async_trait]
 impl Clock for SystemClock {
@@ -74,9 +86,19 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+/// What `work` comes to, if it does so within `limit`. By the system's own time, whatever clock jobs are given: it is for
+/// programs and disks, which no simulated clock moves. What does not end is left alone; it is not ended.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
 }
 
 #[derive(Debug)]
@@ -100,6 +122,11 @@ impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: DateTime<Utc>) -> Self {
         ManualClock(Mutex::new(now))
+    }
+
+    /// Sets the clock, as an operator or a time server does.
+    pub fn set(&self, now: DateTime<Utc>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
     }
 
     /// Moves the clock on.

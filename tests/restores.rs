@@ -97,7 +97,7 @@ struct Table {
     signer: Signer,
     verifiers: Vec<Verifier>,
     recipients: Arc<Recipients>,
-    identities: Identities,
+    identities: Arc<Identities>,
 }
 
 fn uri(name: &str) -> VaultUri {
@@ -121,7 +121,7 @@ impl Table {
         let table = Table {
             verifiers: vec![signer.verifier()],
             recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
-            identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+            identities: Arc::new(Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap()),
             runtime,
             stage,
             stranger,

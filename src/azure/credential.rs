@@ -1,9 +1,12 @@
 //! Who is asking: explicit settings become the SDK's credentials. There is no guessing chain: a job that finds another
 //! identity than the one it was given is worse than one that fails. No secret ever shows in `Debug` or an error.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -12,13 +15,15 @@ use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{AsyncRawResponse, ClientMethodOptions, ClientOptions, Context, Request};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
-    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, Executor,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
 use super::failure::one_line;
+use crate::ambient::within;
 use crate::error::{Error, Result};
 
 /// How to sign in.
@@ -115,7 +120,8 @@ impl CredentialConfig {
                 }))?
             }
             CredentialConfig::AzureCli { tenant_id, subscription } => {
-                AzureCliCredential::new(Some(AzureCliCredentialOptions { subscription, tenant_id, executor: None }))?
+                let executor: Option<Arc<dyn Executor>> = Some(Arc::new(Hurried(AZ)));
+                AzureCliCredential::new(Some(AzureCliCredentialOptions { subscription, tenant_id, executor }))?
             }
         })
     }
@@ -197,6 +203,26 @@ impl Policy for Lifetimes {
     }
 }
 
+/// How long `az` may take to get a token. It starts slowly, and asks the network.
+const AZ: Duration = Duration::from_secs(120);
+
+/// Runs a program that must end by itself within a time: one that waits for an answer, or for a lock that another holds,
+/// would hold every request that needs its token.
+#[derive(Debug)]
+struct Hurried(Duration);
+
+#[async_trait]
+impl Executor for Hurried {
+    async fn run(&self, program: &OsStr, args: &[&OsStr]) -> std::io::Result<Output> {
+        let mut command = tokio::process::Command::new(program);
+        command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+        within(self.0, command.output()).await.unwrap_or_else(|| {
+            let text = format!("it was ended after {} seconds without an answer", self.0.as_secs());
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+        })
+    }
+}
+
 /// A federated token in a file. Whoever rotates it replaces the file, so it is read each time.
 #[derive(Debug)]
 struct TokenFile(PathBuf);
@@ -248,5 +274,15 @@ mod tests {
         assert_eq!(file.secret(None).await.unwrap(), "one");
         std::fs::write(&file.0, "two").unwrap();
         assert_eq!(file.secret(None).await.unwrap(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_never_ends_is_ended() {
+        let shell = |text: &'static str| [OsStr::new("-c"), OsStr::new(text)];
+        let run = async |limit: Duration, text| Hurried(limit).run(OsStr::new("/bin/sh"), &shell(text)).await;
+        let error = run(Duration::ZERO, "while :; do :; done").await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        // Nobody is there to answer: a program that asks finds the end of its input.
+        assert_eq!(run(AZ, "read line || printf none").await.unwrap().stdout, b"none");
     }
 }

@@ -124,6 +124,14 @@ pub(super) fn md5(text: &str) -> Option<[u8; 16]> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_date_of_a_year_that_no_format_of_ours_can_write_is_none() {
+        assert!(http_date("Fri, 21 Nov 2025 18:20:00 GMT").is_some());
+        for year in ["10000", "262142"] {
+            assert_eq!(http_date(&format!("21 Nov {year} 18:20:00 GMT")), None, "{year}");
+        }
+    }
+
     fn page(blobs: &str) -> Result<BlobPage, String> {
         let body = format!(
             "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"https://a/\" ContainerName=\"c\"><Blobs>{blobs}</Blobs><NextMarker>m</NextMarker></EnumerationResults>"

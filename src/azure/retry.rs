@@ -121,7 +121,7 @@ impl Caller {
             Some(gate) => Some((gate, gate.enter(load).await)),
             None => None,
         };
-        let started = self.ambient.now();
+        let began = self.ambient.monotonic();
         let trial = Arc::new(Trial::default());
         let result = operation(Context::new().with_value(trial.clone())).await;
         let (requests, answered) = trial.spent();
@@ -129,7 +129,7 @@ impl Caller {
         if let Some((gate, pass)) = pass {
             gate.heard(pass, &Heard { requests, outcome: outcome(&result, answered) });
         }
-        (result, (self.ambient.now() - started).to_std().unwrap_or_default())
+        (result, self.ambient.monotonic().saturating_sub(began))
     }
 
     /// Calls `operation`, which may be repeated freely, until its answer can be read. What cannot be read may be the
@@ -207,15 +207,53 @@ fn outcome(result: &Result<Answer, Failure>, took: Duration) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ambient::{ManualClock, SeededRandom};
+    use crate::ambient::{Clock as _, ManualClock, SeededRandom};
     use crate::azure::failure::Refusal;
-    use chrono::{DateTime, Utc};
+    use chrono::{DateTime, TimeDelta, Utc};
 
     fn caller() -> (Caller, Arc<ManualClock>, DateTime<Utc>) {
         let start = DateTime::from_timestamp(1_763_700_000, 0).unwrap();
         let clock = Arc::new(ManualClock::new(start));
         let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(1)));
         (Caller::new(ambient, Arc::default(), None), clock, start)
+    }
+
+    /// A clock that somebody sets whenever it is looked at, and the other that nobody can.
+    #[derive(Debug)]
+    struct Set(ManualClock, ManualClock, TimeDelta);
+
+    #[async_trait::async_trait]
+    impl crate::ambient::Clock for Set {
+        fn now(&self) -> DateTime<Utc> {
+            self.0.set(self.0.now() + self.2);
+            self.0.now()
+        }
+        fn monotonic(&self) -> Duration {
+            self.1.monotonic()
+        }
+        async fn sleep(&self, duration: Duration) {
+            self.1.sleep(duration).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_neither_ends_an_operation_early_nor_hides_how_long_it_took() {
+        for hours in [-1, 1] {
+            let start = DateTime::from_timestamp(1_763_700_000, 0).unwrap();
+            let clock = Arc::new(Set(ManualClock::new(start), ManualClock::new(start), TimeDelta::hours(hours)));
+            let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(1)));
+            let caller = Caller::new(ambient, Arc::default(), None);
+            let calls = std::sync::atomic::AtomicU32::new(0);
+            let failing = |_| {
+                calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                clock.1.advance(Duration::from_secs(7));
+                async { Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "reset")) }
+            };
+            let (_, took) = caller.once(Load::Transaction, &failing).await;
+            assert_eq!(took, Duration::from_secs(7));
+            caller.call(Repeat::Freely, failing).await.unwrap_err();
+            assert_eq!(calls.into_inner(), 1 + TRIES, "{hours}");
+        }
     }
 
     fn throttled(seconds: Option<u64>) -> Cause {
@@ -233,7 +271,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_operation_that_never_succeeds_ends_within_its_bound() {
-        use crate::ambient::Clock;
         let (caller, clock, start) = caller();
         let calls = std::sync::atomic::AtomicU32::new(0);
         let failure = caller

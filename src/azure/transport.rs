@@ -20,8 +20,11 @@ use crate::error::{Error, Result};
 pub(super) const ANSWER_LIMIT: u64 = 64 << 20;
 
 const CONNECT: Duration = Duration::from_secs(20);
-/// The longest silence while an answer is read, unless told otherwise.
+/// The longest silence while an answer is waited for or read, unless told otherwise. It is counted from the request's
+/// beginning, so a body must be on its way by then.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A body of so many bytes may take longer than any silence, on a slow line; only [`REQUEST`] bounds it.
+const LARGE: u64 = 256 << 10;
 /// The longest that one request may take, body and answer included.
 const REQUEST: Duration = Duration::from_secs(600);
 
@@ -42,9 +45,15 @@ pub struct Network {
 impl Network {
     /// The client for these settings.
     pub(super) fn client(&self) -> Result<Arc<dyn HttpClient>> {
-        let mut builder = reqwest::Client::builder()
+        let silence = self.silence.unwrap_or(SILENCE);
+        let usual = self.build(reqwest::Client::builder().read_timeout(silence))?;
+        let uploads = self.build(reqwest::Client::builder())?;
+        Ok(Arc::new(Clients { usual, uploads }))
+    }
+
+    fn build(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+        let mut builder = builder
             .connect_timeout(CONNECT)
-            .read_timeout(self.silence.unwrap_or(SILENCE))
             .timeout(REQUEST)
             // A redirect would carry a token to wherever it points.
             .redirect(reqwest::redirect::Policy::none())
@@ -70,12 +79,28 @@ impl Network {
                 })?;
             builder = builder.tls_certs_merge(authorities);
         }
-        let client = builder.build().map_err(|error| {
+        builder.build().map_err(|error| {
             let file = self.ca_file.as_ref().map(|file| format!(" with ca_file {}", file.display()));
             let why = std::error::Error::source(&error).map_or_else(|| "unknown cause".to_owned(), ToString::to_string);
             Error::usage(format!("couldn't set up TLS{}: {why}", file.unwrap_or_default()))
-        })?;
-        Ok(Arc::new(client))
+        })
+    }
+}
+
+/// Two clients that differ in how long a silence they bear: reqwest counts it from the request's beginning, while the body
+/// is still being sent.
+#[derive(Debug)]
+struct Clients {
+    usual: reqwest::Client,
+    uploads: reqwest::Client,
+}
+
+#[async_trait]
+impl HttpClient for Clients {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let large = request.body().len().is_none_or(|length| length >= LARGE);
+        let client = if large { &self.uploads } else { &self.usual };
+        client.execute_request(request).await
     }
 }
 
@@ -190,6 +215,44 @@ mod tests {
         let down = failure(&Network { proxy: Some(url), ..Network::default() }).await;
         let Cause::Unreached(Unreached::Connection, why) = down else { panic!("{down:?}") };
         assert!(why.to_lowercase().contains("refused") && !why.contains("vault.azure.net/keys"), "{why}");
+    }
+
+    /// Takes requests with bodies of `length` bytes whole and then answers each.
+    async fn takes(length: usize) -> Url {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (mut request, mut part) = (Vec::new(), vec![0; 1 << 16]);
+                let whole = |request: &[u8]| {
+                    request
+                        .windows(4)
+                        .position(|end| end == b"\r\n\r\n")
+                        .is_some_and(|at| request.len() >= at + 4 + length)
+                };
+                while !whole(&request) {
+                    match stream.read(&mut part).await {
+                        Ok(count @ 1..) => request.extend(&part[..count]),
+                        _ => break,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn trap_the_time_that_a_body_takes_to_be_sent_is_no_silence() {
+        // No silence at all is borne: what is answered all the same was not timed.
+        let network = Network { silence: Some(Duration::ZERO), ..Network::default() };
+        for (length, answered) in [(1, false), (usize::try_from(LARGE).unwrap(), true)] {
+            let mut request = Request::new(takes(length).await, Method::Put);
+            request.set_body(Bytes::from(vec![b'x'; length]));
+            let answer = network.client().unwrap().execute_request(&request).await;
+            assert_eq!(answer.is_ok(), answered, "{length} bytes: {:?}", answer.err());
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use azure_core::http::headers::Headers;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{AsyncRawResponse, Context, Request};
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
 use crate::ambient::Ambient;
 use crate::vault::Traffic;
@@ -57,9 +57,11 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A date as HTTP headers write it: `Fri, 21 Nov 2025 18:20:00 GMT`.
+/// A date as HTTP headers write it: `Fri, 21 Nov 2025 18:20:00 GMT`. None of a year that no format can hold: a service
+/// that tells one tells nothing.
 pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+    let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    (0..=9999).contains(&date.year()).then_some(date)
 }
 
 /// One try of an operation, as seen on the wire. Travels through the SDK's pipelines in their context.
@@ -170,7 +172,7 @@ impl Policy for Witness {
             return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Other, "no transport"));
         };
         let trial = ctx.value::<Arc<Trial>>();
-        let started = self.ambient.now();
+        let (started, began) = (self.ambient.now(), self.ambient.monotonic());
         self.meter.requests.fetch_add(1, Ordering::Relaxed);
         if let (Side::Service, Some(trial)) = (self.side, trial) {
             let authorised = request.headers().iter().any(|(name, _)| name.as_str() == "authorization");
@@ -181,7 +183,7 @@ impl Policy for Witness {
         }
         let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
         let body = body.collect().await?;
-        let took = (self.ambient.now() - started).to_std().unwrap_or_default();
+        let took = self.ambient.monotonic().saturating_sub(began);
         let answer = Answer { status: u16::from(status), headers: headers.clone(), body: body.clone(), took };
         self.meter.note(&answer, started);
         if let Some(trial) = trial {

@@ -36,7 +36,7 @@ pub(crate) struct House {
     pub(crate) signer: Signer,
     pub(crate) verifiers: Vec<Verifier>,
     pub(crate) recipients: Arc<Recipients>,
-    pub(crate) identities: Identities,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) stop: Stop,
     pub(crate) order: Order,
 }
@@ -84,7 +84,7 @@ impl House {
         House {
             verifiers: vec![signer.verifier()],
             recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
-            identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+            identities: Arc::new(Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap()),
             stop: Stop::new(),
             order: order(),
             clock,

@@ -7,7 +7,7 @@ mod assess;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, StreamExt};
 
 pub use assess::{Assessed, assess};
@@ -33,7 +33,10 @@ const TRIES: u32 = 4;
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// How long a recovered object may show nowhere. Recorded on Azure: up to 61 s (`azure.md` §1.6).
-const NOWHERE_SECONDS: i64 = 120;
+const NOWHERE: Duration = Duration::from_secs(120);
+
+/// How far a clock may be wrong by which a purge is decided: `doctor` fails beyond that.
+const CLOCK_ERROR: TimeDelta = TimeDelta::hours(1);
 
 const COME_FREE: &str = "come free";
 const COME_LIVE: &str = "come live";
@@ -80,7 +83,8 @@ pub struct Task {
 pub enum Purge {
     /// The one that a plan saw.
     Seen(Seen),
-    /// One that had been deleted already when the intent was written.
+    /// One that had been deleted already when the intent was written, by the clock of whoever wrote it. That clock may be
+    /// wrong, and the deletion is dated by the service's: what lies within an hour of it is left alone.
     DeletedBefore(DateTime<Utc>),
 }
 
@@ -290,7 +294,12 @@ impl<'a> Work<'a> {
                 let answer = self.hands.vault.get(Item::Deleted(task.object.clone())).await?;
                 let bundle: serde_json::Value = serde_json::from_str(answer.body.get()).unwrap_or_default();
                 match bundle.get("deletedDate").and_then(unix_time) {
-                    Some(deleted) if deleted <= *time => Ok(Holder::Purge),
+                    Some(deleted) if deleted.checked_add_signed(CLOCK_ERROR).is_some_and(|sure| sure <= *time) => {
+                        Ok(Holder::Purge)
+                    }
+                    Some(deleted) if deleted <= *time => {
+                        Ok(Holder::Other("what holds the name may have been deleted after the restore had begun"))
+                    }
                     _ => Ok(Holder::Other("what holds the name was deleted after the restore had begun")),
                 }
             }
@@ -321,8 +330,8 @@ impl<'a> Work<'a> {
             let gone = match slot {
                 Ok(Slot::Live { .. }) => return self.came_back(task, capture, "recovered").await,
                 Ok(Slot::Free) => {
-                    let since = *nowhere_since.get_or_insert(self.hands.ambient.now());
-                    (self.hands.ambient.now() - since).num_seconds() >= NOWHERE_SECONDS
+                    let now = self.hands.ambient.monotonic();
+                    now.saturating_sub(*nowhere_since.get_or_insert(now)) >= NOWHERE
                 }
                 Ok(_) => {
                     nowhere_since = None;

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-
 use crate::ambient::Ambient;
 use crate::model::Object;
 use crate::progress::{Progress, Stop};
@@ -40,26 +38,25 @@ pub(super) struct Patience<'a> {
     progress: &'a dyn Progress,
     stop: &'a Stop,
     /// How long one object may take for one change.
-    bound: TimeDelta,
+    bound: Duration,
     /// What is waited for right now.
     waiting: Mutex<BTreeMap<Object, &'static str>>,
 }
 
 impl<'a> Patience<'a> {
     pub(super) fn new(ambient: &'a Ambient, progress: &'a dyn Progress, stop: &'a Stop, bound: Duration) -> Self {
-        let bound = TimeDelta::from_std(bound).unwrap_or(TimeDelta::MAX);
         Patience { ambient, progress, stop, bound, waiting: Mutex::default() }
     }
 
     /// Patience with one object, from now on.
     pub(super) fn with<'p>(&'p self, object: &'p Object) -> Limbo<'p> {
-        let until = self.ambient.now().checked_add_signed(self.bound).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let until = self.ambient.monotonic().saturating_add(self.bound);
         Limbo { patience: self, object, until, pause: SHORTEST }
     }
 
     /// How long is waited, for a sentence.
     pub(super) fn bound(&self) -> String {
-        match self.bound.num_seconds() {
+        match self.bound.as_secs() {
             seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
             seconds => format!("{seconds} seconds"),
         }
@@ -85,7 +82,8 @@ impl<'a> Patience<'a> {
 pub(super) struct Limbo<'p> {
     patience: &'p Patience<'p>,
     object: &'p Object,
-    until: DateTime<Utc>,
+    /// By the clock that nobody sets.
+    until: Duration,
     pause: Duration,
 }
 
@@ -93,8 +91,7 @@ impl Limbo<'_> {
     /// Waits for the object to do `what`, such as "come free"; a little longer each time.
     pub(super) async fn wait(&mut self, what: &'static str) -> Waited {
         let Patience { ambient, stop, .. } = self.patience;
-        let left = self.until - ambient.now();
-        let Ok(left) = left.to_std() else { return Waited::Over };
+        let left = self.until.saturating_sub(ambient.monotonic());
         if left.is_zero() {
             return Waited::Over;
         }
@@ -112,6 +109,8 @@ impl Limbo<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::ambient::{Clock as _, ManualClock, SeededRandom};
     use crate::progress::Halt;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use age::armor::ArmoredReader;
 use age::plugin::IdentityPluginV1;
@@ -26,6 +26,8 @@ pub struct Identities {
     native: Vec<Box<dyn age::Identity + Send + Sync>>,
     plugins: Vec<age::plugin::Identity>,
     prompt: Asking,
+    /// One conversation at a time: of several files that are opened at once, each may ask for a touch or a PIN.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for Identities {
@@ -42,7 +44,8 @@ impl Identities {
     /// [`Kind::Usage`] with file and line for what cannot be read or parsed, [`Kind::NoIdentity`] for a wrong or missing
     /// passphrase. No message repeats a file's content.
     pub fn from_files(paths: &[PathBuf], prompt: Arc<dyn Prompt>) -> Result<Self> {
-        let mut identities = Identities { native: Vec::new(), plugins: Vec::new(), prompt: Asking(prompt) };
+        let mut identities =
+            Identities { native: Vec::new(), plugins: Vec::new(), prompt: Asking(prompt), turn: Mutex::default() };
         for path in paths {
             let bytes = read(path)?;
             let (native, plugins) = (identities.native.len(), identities.plugins.len());
@@ -164,6 +167,7 @@ impl Identities {
             }
         }
         let mut complaints = Vec::new();
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for identity in &self.plugins {
             // One at a time: a token that is not plugged in must not hide another that is.
             let name = identity.plugin();

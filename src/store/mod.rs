@@ -117,7 +117,7 @@ impl Guard {
         match self.worm {
             Worm::ContainerLevel => Protection {
                 mode: self.lock.unwrap_or(Mode::Unlocked),
-                until: self.days.map(|days| listed.created + TimeDelta::days(i64::from(days))),
+                until: self.days.and_then(|days| listed.created.checked_add_signed(TimeDelta::days(i64::from(days)))),
                 legal_hold,
             },
             Worm::VersionLevel | Worm::None => Protection { legal_hold, ..listed.protection },
@@ -212,5 +212,27 @@ impl From<Error> for error::Error {
             Some(hint) => plain.hint(hint),
             None => plain,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protection_that_ends_beyond_the_calendar_has_no_end_that_can_be_told() {
+        let guard =
+            Guard { worm: Worm::ContainerLevel, lock: Some(Mode::Locked), days: Some(u32::MAX), legal_hold: false };
+        let listed = Listed {
+            path: Ok(StorePath::parse("archive.json").unwrap()),
+            version: None,
+            current: true,
+            size: 1,
+            md5: None,
+            created: DateTime::<Utc>::MAX_UTC,
+            protection: Protection::default(),
+        };
+        assert_eq!(guard.covers(&listed).until, None);
+        assert_eq!(Guard { days: Some(1), ..guard }.covers(&listed).until, None);
     }
 }

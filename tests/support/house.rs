@@ -33,7 +33,7 @@ pub(crate) struct House {
     pub(crate) signer: Signer,
     pub(crate) verifiers: Vec<Verifier>,
     pub(crate) recipients: Arc<Recipients>,
-    pub(crate) identities: Identities,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) order: Order,
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn house(objects: &[&str]) -> (House, Store) {
     let house = House {
         verifiers: vec![signer.verifier()],
         recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
-        identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+        identities: Arc::new(Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap()),
         clock,
         ambient,
         vault,

@@ -49,22 +49,21 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         assembly.policy(&member.uri).and_then(|policy| assembly.promise(&policy)).context(member.name.as_str())?;
     }
     let archive = assembly.archive()?;
-    let writing = assembly.writing(&archive).await?;
     // What is printed follows from what was asked, not from how many vaults there happen to be tonight.
     let alone = !fleet.searched && asked.shard.is_none() && asked.due.is_none() && fleet.members.len() == 1;
     let Fleet { members, warnings, shortfall, .. } = fleet;
-    let members = match alone {
-        true => members,
-        false => {
-            let every = asked.every(assembly, &members)?;
-            let every = |member: &Member| every.get(&member.uri).copied();
-            let turns = fleet::turns(&writing.reader, members, every, assembly.ambient.now()).await;
-            turns.into_iter().map(|(member, _)| member).collect()
-        }
+    let ready = tokio::select! {
+        ready = ready(assembly, &archive, &asked, &members, alone) => Some(ready?),
+        _ = stop.wait() => None,
     };
-    let run = Run { assembly, archive: &archive, writing, effort, bars: Bars::new(console), stop, alone };
-    let at_once = usize::from(assembly.settings.capture.vaults_in_flight);
-    let mut outcomes = fleet::run(members, at_once, stop, |member| run.one(member)).await;
+    let mut outcomes = match ready {
+        Some((writing, members)) => {
+            let run = Run { assembly, archive: &archive, writing, effort, bars: Bars::new(console), stop, alone };
+            let at_once = usize::from(assembly.settings.capture.vaults_in_flight);
+            fleet::run(members, at_once, stop, |member| run.one(member)).await
+        }
+        None => members.into_iter().map(skipped).collect(),
+    };
     let kind = exit_kind(outcomes.iter().map(|(_, outcome)| outcome.as_ref()), shortfall.as_ref(), stop.asked());
     if alone && let Some((_, outcome)) = outcomes.pop() {
         let report = outcome?;
@@ -76,6 +75,29 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, arguments: Snaps
         console.result(&summary, || summary::snapshots(&summary));
     }
     Ok(ExitCode::from(kind.map_or(0, Kind::exit_code)))
+}
+
+/// What every vault needs, and the order in which they have their turns.
+async fn ready<'a>(
+    assembly: &Assembly,
+    archive: &'a Archive,
+    asked: &Asked,
+    members: &[Member],
+    alone: bool,
+) -> Result<(Writing<'a>, Vec<Member>)> {
+    let writing = assembly.writing(archive).await?;
+    if alone {
+        return Ok((writing, members.to_vec()));
+    }
+    let every = asked.every(assembly, members)?;
+    let every = |member: &Member| every.get(&member.uri).copied();
+    let turns = fleet::turns(&writing.reader, members.to_vec(), every, assembly.ambient.now()).await;
+    Ok((writing, turns.into_iter().map(|(member, _)| member).collect()))
+}
+
+fn skipped(member: Member) -> (Member, Result<Report>) {
+    let report = Report::skipped(member.uri.as_str());
+    (member, Ok(report))
 }
 
 fn effort(arguments: &Snapshot) -> Effort {

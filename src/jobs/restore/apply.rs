@@ -2,6 +2,7 @@
 //! names in the log, change the vault, record what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +37,7 @@ pub struct Hands<'a> {
     /// The archive; `None` where there is none, and all captures come from files.
     pub reader: Option<&'a Reader<'a>>,
     /// Who opens its captures.
-    pub identities: &'a Identities,
+    pub identities: &'a Arc<Identities>,
     /// The target vault.
     pub vault: &'a dyn vault::Write,
     /// Time.
@@ -86,7 +87,7 @@ impl<'a> Hands<'a> {
 /// Captures of some objects of a vault, wherever they are.
 pub(super) struct Sources<'a> {
     pub(super) reader: Option<&'a Reader<'a>>,
-    pub(super) identities: &'a Identities,
+    pub(super) identities: &'a Arc<Identities>,
     pub(super) vault: &'a VaultUri,
     pub(super) from: BTreeMap<Object, Origin>,
 }

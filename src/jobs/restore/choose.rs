@@ -2,6 +2,7 @@
 //! and opens a capture only where its versions are asked for. Looks at no vault.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -81,7 +82,7 @@ pub(super) struct Chosen {
 /// Chooses captures from what a vault's log names.
 pub(super) async fn choose(
     reader: &Reader<'_>,
-    identities: &Identities,
+    identities: &Arc<Identities>,
     log: &Log,
     request: &Request,
     progress: &dyn Progress,
@@ -195,7 +196,7 @@ fn the_one(selection: &Selection) -> Result<&Object> {
 /// The search for the newest capture that contains a version.
 struct Containing<'a> {
     reader: &'a Reader<'a>,
-    identities: &'a Identities,
+    identities: &'a Arc<Identities>,
     log: &'a Log,
     object: &'a Object,
     version: &'a str,
@@ -322,7 +323,7 @@ mod tests {
         chosen_by(house, &house.identities, request).await
     }
 
-    async fn chosen_by(house: &House, identities: &Identities, request: &Request) -> Result<Chosen> {
+    async fn chosen_by(house: &House, identities: &Arc<Identities>, request: &Request) -> Result<Chosen> {
         let reader = house.reader().await;
         let log = Log::read(&reader, house.vault.uri()).await?;
         choose(&reader, identities, &log, request, &Silent).await
@@ -456,8 +457,8 @@ mod tests {
         let upper = three.to_ascii_uppercase();
         assert_eq!(told(&chosen(&house, &version(&upper)).await.unwrap()), [line("key/k", 4)]);
         // The manifest alone decides about a newest version; only for others is a capture opened.
-        assert!(chosen_by(&house, &nobody(), &version(&three)).await.is_ok());
-        assert_eq!(failed(chosen_by(&house, &nobody(), &version(&one)).await).0, ErrorKind::NoIdentity);
+        assert!(chosen_by(&house, &Arc::new(nobody()), &version(&three)).await.is_ok());
+        assert_eq!(failed(chosen_by(&house, &Arc::new(nobody()), &version(&one)).await).0, ErrorKind::NoIdentity);
         let (kind, error) = failed(chosen(&house, &version("0123")).await);
         let searched = "version 0123: 4 snapshots were searched, and 3 different captures opened";
         assert!(kind == ErrorKind::NotFound && error.contains(searched), "{error}");

@@ -115,9 +115,14 @@ impl<'a> Register<'a> {
 
     /// A record on the step's name that was committed after the slots were looked at.
     fn newer(&self, intent: &RestoreIntent, step: &IntentStep) -> Option<&Record> {
-        let seen = |record: &Record| self.looked.get(&record.log).is_some_and(|looked| record.sequence <= *looked);
-        let of = |record: &&Record| record.touches(&intent.target, &step.object) && !seen(record);
+        // The cheap question first: a ledger may be long, and so may a plan.
+        let of = |record: &&Record| !self.seen(record) && record.touches(&intent.target, &step.object);
         self.ledger.records().iter().find(of)
+    }
+
+    /// Whether a record was there when the register was opened.
+    fn seen(&self, record: &Record) -> bool {
+        self.looked.get(&record.log).is_some_and(|looked| record.sequence <= *looked)
     }
 
     fn spent(&self, target: &VaultUri, step: &IntentStep) -> Option<String> {
@@ -144,15 +149,19 @@ impl<'a> Register<'a> {
         Err(appender.overtaken())
     }
 
-    /// The intents in other logs that stand on names of ours: two logs have no common head, so each operator looks once more
-    /// after having told the other.
+    /// What other logs tell of names of ours that was not there to be judged: two logs have no common head, so each operator
+    /// looks once more after having told the other. An intent stands in the way while it is open, and for good where it may
+    /// have had an effect.
     pub(super) async fn rivals(&mut self, intent: &RestoreIntent) -> Result<Vec<(usize, String)>> {
         self.catch_up_others().await?;
         let ours = self.vault.host();
         let rival = |step: &IntentStep| {
-            let other = |record: &&Record| record.log != ours && record.result.is_none();
-            let found = self.ledger.records().iter().filter(other);
-            found.into_iter().find(|record| record.touches(&intent.target, &step.object)).map(Record::who)
+            let news = |record: &&Record| record.log != ours && (record.result.is_none() || !self.seen(record));
+            let counts = |record: &&Record| {
+                record.steps().any(|(_, outcome)| outcome.is_none_or(|outcome| outcome.result.spent()))
+            };
+            let mut found = self.ledger.records().iter().filter(news).filter(counts);
+            found.find(|record| record.touches(&intent.target, &step.object)).map(Record::who)
         };
         let steps = intent.steps.iter().enumerate().filter(|(_, step)| step.hsm);
         Ok(steps.filter_map(|(index, step)| Some((index, rival(step)?))).collect())

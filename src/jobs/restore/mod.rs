@@ -18,7 +18,8 @@ pub use plan::{Eyes, make_plan};
 pub use resume::{Mode, Resumed, ResumedStep, open_intents, resume};
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::archive::Reader;
 use crate::error::{Context, Error, Kind, Result};
@@ -29,11 +30,25 @@ use crate::restore::Origin;
 use crate::seal::Identities;
 
 /// Fetches a sealed capture and opens it.
-pub async fn open(reader: &Reader<'_>, identities: &Identities, reference: &CaptureRef) -> Result<Capture> {
+pub async fn open(reader: &Reader<'_>, identities: &Arc<Identities>, reference: &CaptureRef) -> Result<Capture> {
     let sealed = reader.sealed(reference).await?;
-    let packed = identities.open(&sealed).context(format!("couldn't open {}", reference.path))?;
-    capture::unpack(&packed)
-        .map_err(|error| Error::new(Kind::Tampered, format!("couldn't open {}: {error}", reference.path)))
+    let path = reference.path.clone();
+    aside(identities, move |identities| {
+        let packed = identities.open(&sealed).context(format!("couldn't open {path}"))?;
+        capture::unpack(&packed).map_err(|error| Error::new(Kind::Tampered, format!("couldn't open {path}: {error}")))
+    })
+    .await
+}
+
+/// Works with identities on a thread that may block: opening takes a processor for a while, and plugins talk to programs and
+/// people, while answers that have come wait to be read and grow too old.
+async fn aside<T: Send + 'static>(
+    identities: &Arc<Identities>,
+    work: impl FnOnce(&Identities) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let identities = Arc::clone(identities);
+    let working = tokio::task::spawn_blocking(move || work(&identities));
+    working.await.map_err(|error| Error::internal(format!("the thread that opens captures ended: {error}")))?
 }
 
 /// Opens the capture of an object of a vault, wherever it is: in the archive, with the digest that its manifest gives, or
@@ -44,7 +59,7 @@ pub async fn open(reader: &Reader<'_>, identities: &Identities, reference: &Capt
 /// recipients. `Usage` where it is in the archive and there is no archive.
 pub async fn fetch(
     reader: Option<&Reader<'_>>,
-    identities: &Identities,
+    identities: &Arc<Identities>,
     vault: &VaultUri,
     object: &Object,
     from: &Origin,
@@ -58,7 +73,8 @@ pub async fn fetch(
                 .hint("set `container` or `directory` in [archive]"));
         }
         (Origin::File { path, sha256 }, _) => {
-            let (capture, found) = open_file(identities, Path::new(path))?;
+            let file = PathBuf::from(path);
+            let (capture, found) = aside(identities, move |identities| open_file(identities, &file)).await?;
             if found != *sha256 {
                 return Err(Error::new(Kind::Tampered, format!("{path} is not the file that the plan was made with"))
                     .hint("nothing was changed with it; make a new plan"));

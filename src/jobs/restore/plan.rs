@@ -1,6 +1,8 @@
 //! Planning a restore: what is in the captures, what holds the names, what the logs say of earlier restores. Changes
 //! nothing, and needs nothing that could.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
 
 use super::choose::{Chosen, Request, choose, in_archive};
@@ -24,7 +26,7 @@ pub struct Eyes<'a> {
     /// The archive; none where captures were brought in files, and no archive is there.
     pub reader: Option<&'a Reader<'a>>,
     /// Who opens its captures.
-    pub identities: &'a Identities,
+    pub identities: &'a Arc<Identities>,
     /// The vault that the captures came from.
     pub source: VaultUri,
     /// The target vault, for reading.

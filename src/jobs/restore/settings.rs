@@ -1,10 +1,12 @@
 //! The vault around the objects: finds the sealed settings of the snapshot that a plan is made from, opens them, and makes
 //! of them what rebuilds a vault. Prints nothing; who calls it writes the files.
 
+use std::sync::Arc;
+
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use super::open;
+use super::{aside, open};
 use crate::archive::{Reader, latest_snapshot};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::entry::{Entry, Event, SnapshotRef};
@@ -38,7 +40,7 @@ pub struct Rebuild {
 /// the newest one before it that has any. `None` where the archive has none. Changes nothing.
 pub async fn rebuild(
     reader: &Reader<'_>,
-    identities: &Identities,
+    identities: &Arc<Identities>,
     target: &dyn vault::Read,
     plan: &Plan,
 ) -> Result<Option<Rebuild>> {
@@ -64,7 +66,7 @@ pub async fn rebuild(
 /// Fails with `Tampered` where the plan's settings are not those that its snapshot names.
 pub async fn apply_settings(
     reader: &Reader<'_>,
-    identities: &Identities,
+    identities: &Arc<Identities>,
     vault: &dyn vault::Write,
     plan: &Plan,
 ) -> Result<Vec<AppliedSetting>> {
@@ -116,13 +118,14 @@ async fn header(reader: &Reader<'_>, snapshot: &SnapshotRef) -> Result<Header> {
 
 async fn open_settings(
     reader: &Reader<'_>,
-    identities: &Identities,
+    identities: &Arc<Identities>,
     vault: &VaultUri,
     capture: &CaptureRef,
 ) -> Result<Settings> {
-    let doing = || format!("couldn't open {}", capture.path);
-    let packed = identities.open(&reader.sealed(capture).await?).context(doing())?;
-    let tampered = |why: String| Error::new(Kind::Tampered, format!("{}: {why}", doing()));
+    let doing = format!("couldn't open {}", capture.path);
+    let (sealed, context) = (reader.sealed(capture).await?, doing.clone());
+    let packed = aside(identities, move |identities| identities.open(&sealed).context(context)).await?;
+    let tampered = |why: String| Error::new(Kind::Tampered, format!("{doing}: {why}"));
     let settings = settings::unpack(&packed).map_err(|error| tampered(error.to_string()))?;
     match settings.vault == *vault {
         true => Ok(settings),
@@ -131,7 +134,11 @@ async fn open_settings(
 }
 
 /// The rotation policies that the plan's keys were captured with, by name.
-async fn rotation_policies(reader: &Reader<'_>, identities: &Identities, plan: &Plan) -> Result<Vec<(Name, Value)>> {
+async fn rotation_policies(
+    reader: &Reader<'_>,
+    identities: &Arc<Identities>,
+    plan: &Plan,
+) -> Result<Vec<(Name, Value)>> {
     let keys = plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Key);
     let captures: Vec<(Name, CaptureRef)> = keys
         .filter_map(|step| match &step.from {

@@ -16,8 +16,9 @@ use super::apply::apply_in_batches;
 use super::log::restores;
 use super::{Mode, Resumed, open_intents, read_ledger, resume};
 use crate::ambient::Clock;
+use crate::archive::Appender;
 use crate::error::{Kind, Result};
-use crate::format::entry::{Became, Event};
+use crate::format::entry::{Became, Change, Event, IntentStep, Outcome, RestoreIntent, RestoreResult};
 use crate::jobs::fixture::{House, object};
 use crate::model::{Kind as ObjectKind, StorePath};
 use crate::progress::{Halt, Progress};
@@ -378,6 +379,16 @@ async fn only_what_the_plan_saw_is_purged() {
 }
 
 #[tokio::test]
+async fn opening_a_capture_holds_up_nobody_who_waits_for_the_network() {
+    let house = House::new(&[]).await;
+    let (answer, answered) = std::sync::mpsc::channel();
+    // What blocks until the other has gone on would block both on one thread.
+    let opening = super::aside(&house.identities, move |_| Ok(answered.recv().is_ok()));
+    let (opened, sent) = tokio::join!(opening, async move { answer.send(()) });
+    assert!(opened.unwrap() && sent.is_ok());
+}
+
+#[tokio::test]
 async fn nothing_is_purged_for_a_capture_that_does_not_open() {
     let (house, plan) = held().await;
     let Origin::Archive { capture, .. } = &plan.steps[0].from else { panic!() };
@@ -694,6 +705,51 @@ async fn an_hsm_key_goes_into_a_name_once_unless_somebody_says_why() {
 }
 
 #[tokio::test]
+async fn an_hsm_key_that_a_rival_restored_at_the_last_moment_from_another_log_is_left_alone() {
+    // The rival begins, ends and records it between this operator's last look at his log and this operator's intent.
+    for (became, status) in [(Became::Done, "partial"), (Became::Skipped, "done")] {
+        let (house, plan) = hsm().await;
+        let (quick, step) = (&house, &intent_of(&plan));
+        rival(quick, &IntentStep { object: object("key/unconcerned"), ..step.clone() }, Became::Done).await;
+        let store = Meddled::new(&house, move |attempt| {
+            Box::pin(async move {
+                if attempt == 1 {
+                    rival(quick, step, became).await;
+                }
+                None
+            })
+        });
+        let applied = house.apply_through(&store, &plan).await.unwrap();
+        assert_eq!(applied.status, status, "{applied:?}");
+        let told = applied.steps[0].detail.contains("rival at ");
+        assert_eq!(told, became == Became::Done, "{applied:?}");
+    }
+}
+
+fn intent_of(plan: &Plan) -> IntentStep {
+    let object = plan.steps[0].object.clone();
+    IntentStep { object, action: Change::Restore, snapshot: Some(1), capture: None, hsm: true }
+}
+
+/// Somebody restores into the house's vault from captures of another one: intent and result in the log of that.
+async fn rival(house: &House, step: &IntentStep, became: Became) {
+    let other = crate::model::VaultUri::parse("https://other.vault.azure.net").unwrap();
+    let reader = house.reader().await;
+    let appender = Appender::new(&house.store, &reader, &house.signer, &other, &house.ambient);
+    let intent = RestoreIntent {
+        plan: uuid::Uuid::from_u128(9),
+        target: house.vault.uri().clone(),
+        steps: vec![step.clone()],
+        operator: "rival".to_owned(),
+        single_restore_override: None,
+    };
+    let intent = appender.commit(|_, _| Ok(Event::RestoreIntent(intent.clone()))).await.unwrap();
+    let outcome = Outcome { object: step.object.clone(), result: became, detail: String::new() };
+    let result = RestoreResult { intent, outcomes: vec![outcome] };
+    appender.commit(|_, _| Ok(Event::RestoreResult(result.clone()))).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_hsm_key_is_not_restored_past_an_entry_that_cannot_be_read() {
     let (house, plan) = hsm().await;
     // A damaged entry, and a whole one after it.
@@ -778,6 +834,37 @@ async fn resume_purges_only_what_was_deleted_before_the_intent() {
     let resumed = resume_all(&house, Mode::Finish).await.unwrap();
     assert_eq!(resumed[0].steps[0].result, Some(Became::Failed), "{resumed:?}");
     assert!(resumed[0].steps[0].detail.contains("was deleted after the restore had begun"), "{resumed:?}");
+}
+
+#[tokio::test]
+async fn resume_purges_nothing_on_the_word_of_a_clock_that_may_be_half_an_hour_wrong() {
+    // Deleted so long before the intent is written; by a clock that is half an hour ahead.
+    for (before, result) in [(Duration::from_secs(2 * 3600), Became::Done), (Duration::ZERO, Became::Failed)] {
+        let (house, _) = held().await;
+        house.clock.advance(before);
+        let plan = purging(house.plan(&["key/k"]).await.unwrap());
+        house.vault.interfere(|_, _, call| match call {
+            Call::Purge(_) => Err(fails(Condition::Denied)),
+            _ => Ok(()),
+        });
+        house.apply_through(&Meddled::failing(&house, 2), &plan).await.unwrap_err();
+        house.vault.leave_alone();
+        if result == Became::Failed {
+            house.clock.advance(Duration::from_secs(20 * 60));
+            Memory::purge(&house.vault, &object("key/k"));
+            house.vault.put(&object("key/k"));
+            house.vault.delete(&object("key/k"));
+        }
+        let reader = house.reader().await;
+        let vault = house.vault.uri().clone();
+        let mut open = open_intents(&reader, std::slice::from_ref(&vault), None).await.unwrap();
+        let (_, record) = &mut open[0];
+        record.time += chrono::TimeDelta::minutes(30);
+        let resumed = resume(&house.hands(&house.store, &reader), &vault, record, Mode::Finish).await.unwrap();
+        assert_eq!(resumed.steps[0].result, Some(result), "{resumed:?}");
+        let told = resumed.steps[0].detail.contains("make a new plan");
+        assert_eq!(told, result == Became::Failed, "{resumed:?}");
+    }
 }
 
 #[tokio::test]

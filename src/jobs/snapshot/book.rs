@@ -21,6 +21,7 @@ pub(super) struct Book {
     records: HashMap<Object, Record>,
     deleted: BTreeMap<Object, Kept>,
     words: Words,
+    gave_up: bool,
 }
 
 /// An object, and how far this run is with it.
@@ -64,7 +65,7 @@ pub(super) enum Met {
 impl Book {
     /// An empty book.
     pub(super) fn new(vault: VaultUri) -> Self {
-        Book { vault, records: HashMap::new(), deleted: BTreeMap::new(), words: Words::default() }
+        Book { vault, records: HashMap::new(), deleted: BTreeMap::new(), words: Words::default(), gave_up: false }
     }
 
     /// Takes over a line of the previous manifest, if it has a capture of a live object.
@@ -198,6 +199,16 @@ impl Book {
         }
     }
 
+    /// Whatever is listed and not settled is left as it is, since the vault does not answer.
+    pub(super) fn give_up(&mut self) {
+        self.gave_up = true;
+    }
+
+    /// Whether objects were left as they are.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
     /// The managed keys and secrets whose certificate was not listed.
     pub(super) fn orphans(&self) -> Vec<Object> {
         let orphaned = |(object, record): &(&Object, &Record)| {
@@ -255,6 +266,7 @@ impl Book {
         match record.look {
             Look::Settled => (State::Live, gap),
             Look::Excluded => (State::Excluded, None),
+            Look::Listed if self.gave_up => (State::Live, Some(given_up())),
             Look::Before | Look::Listed => (State::Live, Some(interrupted())),
             Look::Managed => match self.records.get(&owner(object)).map(|owner| owner.look) {
                 Some(Look::Excluded) => (State::Excluded, None),
@@ -338,4 +350,9 @@ fn owner(object: &Object) -> Object {
 
 fn interrupted() -> Gap {
     Gap { code: "interrupted".into(), detail: "the run did not come to this object; the next one does".into() }
+}
+
+fn given_up() -> Gap {
+    let detail = "the vault had stopped answering, and this object was not asked for; the next run does";
+    Gap { code: "given-up".into(), detail: detail.into() }
 }

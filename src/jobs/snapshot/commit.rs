@@ -1,7 +1,7 @@
 //! Committing what a run has: read the new captures back, write the book as a manifest, append a log entry. Done at the
 //! end of a run, and half-way through a long one, so that whatever ends it loses little.
 
-use chrono::TimeDelta;
+use std::time::Duration;
 
 use super::run::Run;
 use super::settings;
@@ -19,13 +19,13 @@ pub struct Rhythm {
     /// After so many new captures.
     pub captures: usize,
     /// Or after this time, if there is a new capture.
-    pub every: TimeDelta,
+    pub every: Duration,
 }
 
 impl Default for Rhythm {
     // A manifest lists the whole vault, so committing more often costs more than it saves.
     fn default() -> Self {
-        Rhythm { captures: 20_000, every: TimeDelta::minutes(10) }
+        Rhythm { captures: 20_000, every: Duration::from_secs(600) }
     }
 }
 
@@ -33,7 +33,8 @@ impl Default for Rhythm {
 pub(super) fn due(run: &Run<'_>) -> bool {
     let Rhythm { captures, every } = run.order.rhythm;
     let fresh = run.fresh.len();
-    fresh > 0 && (fresh >= captures || run.doors.ambient.now() - run.committed_at >= every)
+    let since = run.doors.ambient.monotonic().saturating_sub(run.committed_at);
+    fresh > 0 && (fresh >= captures || since >= every)
 }
 
 /// Commits the book as it stands.
@@ -63,7 +64,7 @@ pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
     let snapshot = SnapshotRef { version: created.version, ..snapshot };
     let sequence =
         appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }))).await?;
-    run.committed_at = doors.ambient.now();
+    run.committed_at = doors.ambient.monotonic();
     run.sequences.push(sequence);
     run.header = Header { sequence: sequence + 1, ..header };
     Ok(())

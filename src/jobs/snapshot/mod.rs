@@ -14,6 +14,7 @@ mod stock;
 mod take;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -23,10 +24,10 @@ pub use report::{Objects, Outcome, Report, ReportedGap, gap_codes};
 
 use super::promises;
 use super::protection::{Demand, insist};
-use crate::ambient::Ambient;
+use crate::ambient::{Ambient, within};
 use crate::archive::Reader;
 use crate::capture::Renewal;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::manifest::{self, Counts, Header, Status};
 use crate::policy::Policy;
 use crate::progress::{Progress, Stop};
@@ -39,6 +40,10 @@ use stock::{Stock, take_stock};
 
 /// Some ten thousand items: enough that nobody waits for a list, and a few megabytes at most.
 pub const AHEAD: usize = 4 << 20;
+
+/// How long the last commit of a run may take that was asked to stop. A manifest of the largest vault on a slow line takes
+/// minutes.
+const LAST_COMMIT: Duration = Duration::from_secs(900);
 
 /// What a snapshot works with.
 pub struct Doors<'a> {
@@ -97,8 +102,24 @@ pub async fn snapshot(doors: &Doors<'_>, order: &Order) -> Result<Report> {
         // What was there before says more than what we would write now.
         return Ok(Report::stopped(doors.vault.uri()));
     }
-    commit::commit(&mut run).await?;
+    finish(&mut run, LAST_COMMIT).await?;
     Ok(report(run))
+}
+
+/// Commits for the last time. A run that was asked to stop does so within `limit`: whoever asked will not wait for a disk
+/// that hangs, and a commit may be cut off anywhere.
+async fn finish(run: &mut Run<'_>, limit: Duration) -> Result<()> {
+    let stopped = run.halted.is_some();
+    let committing = commit::commit(run);
+    if !stopped {
+        return committing.await;
+    }
+    let late = || {
+        let message =
+            format!("what was taken could not be committed within {} minutes of the stop", limit.as_secs() / 60);
+        Error::new(Kind::Unavailable, message).hint("does the store answer? the next run takes it again")
+    };
+    within(limit, committing).await.unwrap_or_else(|| Err(late()))
 }
 
 /// Looks at the archive and at the vault as a whole; takes nothing yet.
@@ -132,11 +153,12 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
         warnings,
         fresh: Vec::new(),
         unlocked: 0,
-        committed_at: started,
+        committed_at: doors.ambient.monotonic(),
         sequences: Vec::new(),
         gained: 0,
         halted: None,
         listed: false,
+        unanswered: (0, Duration::ZERO),
     })
 }
 
@@ -165,6 +187,12 @@ fn report(mut run: Run<'_>) -> Report {
         run.warnings.push(format!(
             "{} new captures are under a policy that is not locked, or whose lock may not be read",
             run.unlocked
+        ));
+    }
+    if run.book.gave_up() {
+        run.warnings.push(format!(
+            "the vault stopped answering: {} objects in a row had no answer, and the rest was not asked for; run again when it answers",
+            run.unanswered.0
         ));
     }
     let Run { doors, header, .. } = &run;

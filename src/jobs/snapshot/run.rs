@@ -26,6 +26,13 @@ use crate::vault;
 /// How long objects that are being taken may go on after a request to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// After so many objects in a row without an answer the vault itself is silent, and not they; or twice as many as are taken
+/// at the same time, if that is more.
+const SILENT: usize = 8;
+
+/// And only after this time: an object is given up after minutes, but a name that does not resolve within seconds.
+const SILENT_FOR: Duration = Duration::from_secs(300);
+
 /// A run over one vault.
 pub(super) struct Run<'a> {
     pub(super) doors: &'a Doors<'a>,
@@ -44,8 +51,8 @@ pub(super) struct Run<'a> {
     pub(super) fresh: Vec<(Object, Written)>,
     /// Captures stored under a policy that is not locked.
     pub(super) unlocked: u64,
-    /// When the last commit was, or the start.
-    pub(super) committed_at: DateTime<Utc>,
+    /// When the last commit was, or the start, by the clock that nobody sets.
+    pub(super) committed_at: Duration,
     /// The log entries of this run.
     pub(super) sequences: Vec<u64>,
     /// Objects that were captured or compared.
@@ -54,6 +61,8 @@ pub(super) struct Run<'a> {
     pub(super) halted: Option<Halt>,
     /// Whether every list was read to its end.
     pub(super) listed: bool,
+    /// Objects in a row that the vault gave no answer for, and when the first of them was given up.
+    pub(super) unanswered: (usize, Duration),
 }
 
 /// An object whose turn has not come.
@@ -69,6 +78,16 @@ struct Lists {
     failed: Vec<(List, vault::Error)>,
     waiting: VecDeque<Waiting>,
     ahead: usize,
+}
+
+impl Lists {
+    /// The object whose turn it is. With `elsewhere`, one from the other end of the lists: what ails one object may ail its
+    /// neighbours, and whether the vault answers at all is better asked far from there.
+    fn next(&mut self, elsewhere: bool) -> Option<Waiting> {
+        let next = if elsewhere { self.waiting.pop_back() } else { self.waiting.pop_front() }?;
+        self.ahead = self.ahead.saturating_sub(next.swept.raw.get().len());
+        Some(next)
+    }
 }
 
 impl Run<'_> {
@@ -101,12 +120,15 @@ impl Run<'_> {
         let mut stopped = std::pin::pin!(doors.stop.wait().fuse());
         let mut reading = true;
         loop {
+            let silent = self.silent();
+            if silent && running.is_empty() && !lists.waiting.is_empty() {
+                self.give_up(&mut lists);
+            }
             // Nobody waits for what comes next: then the end is near, or the lists are slow, and both need no commit.
             let due = commit::due(self) && !lists.waiting.is_empty();
             room.set(!due && lists.ahead < self.order.ahead.max(1));
-            while !due && running.len() < self.order.in_flight.max(1) {
-                let Some(Waiting { object, swept, task }) = lists.waiting.pop_front() else { break };
-                lists.ahead = lists.ahead.saturating_sub(swept.raw.get().len());
+            while !due && !silent && running.len() < self.order.in_flight.max(1) {
+                let Some(Waiting { object, swept, task }) = lists.next(self.unanswered.0 > 0) else { break };
                 running.push(async move {
                     let settled = take_one(doors, &object, &swept, task).await;
                     (object, swept, settled)
@@ -145,6 +167,20 @@ impl Run<'_> {
             }
         }
         Ok(lists.failed)
+    }
+
+    /// Whether the vault has stopped answering.
+    fn silent(&self) -> bool {
+        let (objects, since) = self.unanswered;
+        let enough = objects >= SILENT.max(2 * self.order.in_flight);
+        enough && self.doors.ambient.monotonic().saturating_sub(since) >= SILENT_FOR
+    }
+
+    /// Leaves what waits to the next run: asked for one by one, a vault that does not answer costs minutes for each.
+    fn give_up(&mut self, lists: &mut Lists) {
+        self.book.give_up();
+        lists.waiting.drain(..).for_each(|_| self.doors.progress.step());
+        lists.ahead = 0;
     }
 
     /// Enters what a list shows.
@@ -206,6 +242,13 @@ impl Run<'_> {
         self.doors.progress.step();
         self.warnings.extend(settled.warning);
         self.gained += u64::from(!matches!(settled.entry, Entry::Gap(_)));
+        let silence = [vault::Condition::Unavailable, vault::Condition::Throttled, vault::Condition::Unresolved];
+        self.unanswered = match (&settled.entry, self.unanswered) {
+            (Entry::Gap(gap), (objects, since)) if silence.iter().any(|condition| condition.name() == gap.code) => {
+                (objects + 1, if objects == 0 { self.doors.ambient.monotonic() } else { since })
+            }
+            _ => (0, Duration::ZERO),
+        };
         match settled.entry {
             Entry::Same => self.book.reuse(object, Some(self.started)),
             Entry::Gap(gap) => self.book.gap(object, gap),

@@ -1,6 +1,7 @@
 //! Taking one object: fetch, pack, seal, store. What comes of it is a value; the run enters it into its book.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Doors;
 use super::book::Summary;
+use crate::ambient::within;
 use crate::archive::md5;
 use crate::capture::{self, Fetched, Swept, Task};
 use crate::error::{Context, Error, Kind, Result};
@@ -17,6 +19,7 @@ use crate::format::{self, paths};
 use crate::jobs::TOOL;
 use crate::jobs::protection::Written;
 use crate::model::{Digest, Mode, Object, StorePath, hex};
+use crate::seal::Recipients;
 use crate::store::Condition;
 
 /// What became of an object.
@@ -98,18 +101,34 @@ async fn seal(doors: &Doors<'_>, capture: Capture) -> Result<Result<Bytes, forma
     close(doors, move || format::capture::pack(&capture)).await
 }
 
+/// How long a plugin of a recipient may take to encrypt for it. Nobody is there to touch a token or to type a PIN.
+const SEALING: Duration = Duration::from_secs(300);
+
 /// Packs and encrypts, on a thread that may block: it takes a processor for a while, and plugins of recipients talk to
 /// programs, while other objects' answers wait to be read.
 pub(super) async fn close(
     doors: &Doors<'_>,
     pack: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, format::Error> + Send + 'static,
 ) -> Result<Result<Bytes, format::Error>> {
-    let recipients = Arc::clone(doors.recipients);
+    close_within(SEALING, doors.recipients, pack).await
+}
+
+async fn close_within(
+    limit: Duration,
+    recipients: &Arc<Recipients>,
+    pack: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, format::Error> + Send + 'static,
+) -> Result<Result<Bytes, format::Error>> {
+    let recipients = Arc::clone(recipients);
     let sealing = tokio::task::spawn_blocking(move || match pack() {
         Ok(packed) => recipients.close(&packed).map(|sealed| Ok(Bytes::from(sealed))),
         Err(error) => Ok(Err(error)),
     });
-    sealing.await.map_err(|error| Error::internal(format!("the thread that encrypts ended: {error}")))?
+    match within(limit, sealing).await {
+        Some(sealed) => sealed.map_err(|error| Error::internal(format!("the thread that encrypts ended: {error}")))?,
+        // The thread is lost: what waits in a plugin cannot be called back. So the run ends, before it loses them all.
+        None => Err(Error::new(Kind::Unavailable, format!("encrypting took longer than {} seconds", limit.as_secs()))
+            .hint("does a plugin of `recipients` wait for somebody?")),
+    }
 }
 
 async fn store_capture(
@@ -143,4 +162,25 @@ pub(super) async fn store_sealed(
         }
     }
     Err(Error::new(Kind::Conflict, format!("couldn't store {what}: {NAMES} names in a row are taken")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::fixture::House;
+
+    #[tokio::test]
+    async fn a_recipient_that_never_answers_ends_the_run_and_does_not_hold_it() {
+        let house = House::new(&[]).await;
+        let (answer, answered) = std::sync::mpsc::channel();
+        let hangs = move || {
+            let _ = answered.recv();
+            Ok(Zeroizing::new(Vec::new()))
+        };
+        let error = close_within(Duration::ZERO, &house.recipients, hangs).await.unwrap_err();
+        assert!(error.kind() == Kind::Unavailable && error.hint_text().is_some_and(|hint| hint.contains("plugin")));
+        answer.send(()).unwrap();
+        let sealed = close_within(SEALING, &house.recipients, || Ok(Zeroizing::new(b"x".to_vec()))).await.unwrap();
+        assert!(sealed.unwrap().len() > 100);
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -11,7 +10,6 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::*;
 use crate::ambient::{Clock, ManualClock, SeededRandom};
 use crate::archive::latest_snapshot;
-use crate::error::Kind;
 use crate::format::manifest::{Line, Manifest};
 use crate::jobs::fixture::{House, clock, object};
 use crate::model::{Mode, Object, StorePath};
@@ -23,6 +21,7 @@ use crate::vault::Listing;
 use crate::vault::memory::{Call, Moment};
 use crate::verify::{Code, Status as Verdict};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const OBJECTS: &[&str] = &["key/k", "secret/a", "secret/b", "certificate/tls"];
 
 /// The counts of a report, checked to add up.
@@ -240,6 +239,58 @@ async fn what_stalls_does_not_hold_a_run_that_was_asked_to_stop() {
     assert_eq!((counts(&report), codes(&report)), ([3, 2, 0, 1], vec!["interrupted"]));
 }
 
+/// A store that is asked for what is in it and never answers.
+struct Hanging<'a>(&'a Memory);
+
+#[async_trait::async_trait]
+impl Read for Hanging<'_> {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+    async fn get(&self, path: &StorePath, version: Option<&str>, limit: u64) -> Result<Bytes, store::Error> {
+        self.0.get(path, version, limit).await
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Listed, store::Error>> {
+        match prefix.contains("/captures") {
+            true => stream::pending().boxed(),
+            false => self.0.list(prefix),
+        }
+    }
+    async fn guard(&self) -> Result<Guard, store::Error> {
+        self.0.guard().await
+    }
+}
+
+#[async_trait::async_trait]
+impl Append for Hanging<'_> {
+    async fn create(&self, path: &StorePath, bytes: Bytes) -> Result<Created, store::Error> {
+        self.0.create(path, bytes).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_does_not_hold_a_run_that_was_asked_to_stop() {
+    let house = patient(OBJECTS).await;
+    let store = Hanging(&house.store);
+    let doors = Doors {
+        vault: &house.vault,
+        facts: None,
+        store: &store,
+        reader: &house.reader().await,
+        recipients: &house.recipients,
+        signer: &house.signer,
+        ambient: &house.ambient,
+        progress: &crate::progress::Silent,
+        stop: &house.stop,
+    };
+    let mut run = begin(&doors, &house.order).await.unwrap();
+    stop_after(&house, 1, Halt::Deadline);
+    run.all().await.unwrap();
+    assert!(run.halted.is_some() && run.gained > 0);
+    let error = finish(&mut run, Duration::ZERO).await.unwrap_err();
+    assert!(error.kind() == Kind::Unavailable && error.message().contains("could not be committed"), "{error}");
+}
+
 #[tokio::test]
 async fn a_run_that_is_stopped_before_it_took_anything_leaves_the_archive_as_it_is() {
     let house = House::new(OBJECTS).await;
@@ -288,7 +339,7 @@ async fn a_long_run_commits_half_way_and_what_it_committed_is_not_taken_twice() 
     let names: Vec<String> = (0..7).map(|n| format!("secret/s{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut house = House::new(&names).await;
-    house.order.rhythm = Rhythm { captures: 3, every: TimeDelta::hours(1) };
+    house.order.rhythm = Rhythm { captures: 3, every: HOUR };
     house.vault.interfere(|_, moment, call| match (moment, call) {
         (Moment::Before, Call::Backup(object)) if object.name.as_str() == "s6" => Err(refuse(VaultCondition::Denied)),
         _ => Ok(()),
@@ -316,7 +367,7 @@ async fn lists_that_are_read_no_further_than_needed_come_to_their_end_too() {
     for (in_flight, captures) in [(1, 1_000), (1, 2), (4, 3), (64, 1)] {
         let mut house = House::new(&names).await;
         (house.order.ahead, house.order.in_flight) = (1, in_flight);
-        house.order.rhythm = Rhythm { captures, every: TimeDelta::hours(1) };
+        house.order.rhythm = Rhythm { captures, every: HOUR };
         assert_eq!(counts(&house.snapshot().await.unwrap()), [18, 18, 0, 0]);
         assert_eq!(house.verify().await.findings, []);
     }
@@ -364,7 +415,7 @@ impl crate::progress::Progress for Late<'_> {
 async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
     for in_flight in [1, 2, 4] {
         let mut house = House::new(&["secret/a", "secret/b", "secret/c", "secret/d", "secret/e"]).await;
-        (house.order.rhythm, house.order.in_flight) = (Rhythm { captures: 1, every: TimeDelta::hours(1) }, in_flight);
+        (house.order.rhythm, house.order.in_flight) = (Rhythm { captures: 1, every: HOUR }, in_flight);
         let late = Late(&house, tokio::sync::Semaphore::new(0));
         let run = house.snapshot_heard(&late, &house.store, &late);
         // Nothing here takes time: whatever is not over by then never will be.
@@ -374,10 +425,110 @@ async fn a_page_without_items_does_not_keep_a_commit_waiting_for_ever() {
     }
 }
 
+/// A house of many secrets, four of which are taken at a time.
+async fn many(count: usize) -> House {
+    let names: Vec<String> = (0..count).map(|n| format!("secret/s{n:03}")).collect();
+    let mut house = House::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    house.order.in_flight = 4;
+    house
+}
+
+/// Why the backup of an object fails, if it does.
+type Ails = Box<dyn Fn(&Object) -> Option<VaultCondition> + Send + Sync>;
+
+/// A vault in which the backups of some objects are given up after minutes, as [`crate::azure`] does.
+struct Ailing<'a> {
+    house: &'a House,
+    ails: Ails,
+    asked: AtomicU32,
+}
+
+impl<'a> Ailing<'a> {
+    fn new(house: &'a House, ails: impl Fn(&Object) -> Option<VaultCondition> + Send + Sync + 'static) -> Self {
+        Ailing { house, ails: Box::new(ails), asked: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait::async_trait]
+impl crate::vault::Read for Ailing<'_> {
+    fn uri(&self) -> &crate::model::VaultUri {
+        self.house.vault.uri()
+    }
+    fn list(&self, what: Listing) -> BoxStream<'_, Result<crate::vault::Page, crate::vault::Error>> {
+        self.house.vault.list(what)
+    }
+    async fn get(&self, what: crate::vault::Item) -> Result<crate::vault::Answer, crate::vault::Error> {
+        self.house.vault.get(what).await
+    }
+    async fn backup(&self, object: &Object) -> Result<crate::vault::Backup, crate::vault::Error> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let Some(condition) = (self.ails)(object) else { return self.house.vault.backup(object).await };
+        // Meanwhile others, and the lists, go on.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        self.house.clock.advance(Duration::from_secs(180));
+        Err(refuse(condition))
+    }
+    fn traffic(&self) -> crate::vault::Traffic {
+        self.house.vault.traffic()
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_stops_answering_is_not_asked_for_every_object_and_what_was_done_is_committed() {
+    for condition in [VaultCondition::Unavailable, VaultCondition::Throttled, VaultCondition::Unresolved] {
+        let house = many(500).await;
+        let answers = AtomicU32::new(20);
+        let fewer = move |left: u32| left.checked_sub(1);
+        let silent = move |_: &Object| {
+            answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_err().then_some(condition)
+        };
+        let vault = Ailing::new(&house, silent);
+        let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+        let asked = vault.asked.load(Ordering::SeqCst);
+        assert!(asked < 60, "{asked} backups were asked for");
+        assert_eq!((counts(&report), report.status), ([500, 20, 0, 480], Outcome::Partial));
+        let tried = report.gaps.iter().filter(|gap| gap.code == condition.name()).count();
+        let left = report.gaps.iter().filter(|gap| gap.code == "given-up").count();
+        assert_eq!((tried, left), (asked as usize - 20, 500 - asked as usize));
+        assert!(!report.interrupted && report.warnings.iter().any(|text| text.contains("stopped answering")));
+        assert_eq!(counts(&house.snapshot().await.unwrap()), [500, 480, 20, 0]);
+        assert_eq!(house.verify().await.findings, []);
+    }
+}
+
+#[tokio::test]
+async fn what_a_silent_vault_kept_back_keeps_its_earlier_capture() {
+    let house = many(30).await;
+    house.snapshot().await.unwrap();
+    (0..30).for_each(|n| drop(house.vault.put(&object(&format!("secret/s{n:03}")))));
+    let vault = Ailing::new(&house, |_| Some(VaultCondition::Unavailable));
+    let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+    assert!(codes(&report).contains(&"given-up"), "{report:?}");
+    let lines = manifest(&house).await.lines;
+    assert!(lines.iter().all(|line| line.gap.is_some() && line.capture.as_ref().is_some_and(|it| it.reused)));
+}
+
+#[tokio::test]
+async fn objects_that_ail_side_by_side_are_not_taken_for_a_vault_that_is_silent() {
+    // Sixteen neighbours, and one in three of all others: whatever else is asked for is answered.
+    let ails = |number: u32| (4..20).contains(&number) || number.is_multiple_of(3);
+    let house = many(90).await;
+    let vault = Ailing::new(&house, move |object| {
+        let number: u32 = object.name.as_str()[1..].parse().unwrap();
+        ails(number).then_some(VaultCondition::Unavailable)
+    });
+    let report = house.snapshot_with(&vault, &house.store).await.unwrap();
+    let ailing = (0..90).filter(|number| ails(*number)).count() as u64;
+    assert_eq!(counts(&report), [90, 90 - ailing, 0, ailing]);
+    assert!(codes(&report).iter().all(|code| *code == "unavailable"), "{report:?}");
+}
+
 #[tokio::test]
 async fn time_is_a_reason_to_commit_too() {
     let mut house = House::new(OBJECTS).await;
-    house.order.rhythm = Rhythm { captures: 1_000, every: TimeDelta::minutes(5) };
+    house.order.rhythm = Rhythm { captures: 1_000, every: Duration::from_secs(300) };
     let clock = house.clock.clone();
     house.vault.interfere(move |_, moment, call| {
         if let (Moment::After, Call::Backup(_)) = (moment, call) {

@@ -261,7 +261,17 @@ impl Partial<'_> {
 
     /// A hard link refuses to replace as well; the temporary name goes when `self` does.
     fn link(self, name: &str) -> Result<(), Errno> {
-        rustix::fs::linkat(self.folder, &self.name, self.folder, name, AtFlags::empty())
+        match rustix::fs::linkat(self.folder, &self.name, self.folder, name, AtFlags::empty()) {
+            // NFS sends a request again whose answer was lost, and the second is refused for what the first has done.
+            Err(Errno::EXIST) if self.has(name) => Ok(()),
+            linked => linked,
+        }
+    }
+
+    /// Whether a name is one of this file.
+    fn has(&self, name: &str) -> bool {
+        let stat = |name: &str| rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        matches!((stat(&self.name), stat(name)), (Ok(ours), Ok(there)) if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
     }
 }
 
@@ -473,5 +483,18 @@ mod tests {
             assert_eq!(error.condition, condition);
             assert!(error.message.starts_with("couldn't write /archive/a: "), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn trap_a_link_whose_answer_was_lost_is_not_taken_for_somebody_elses_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Directory::new(folder.path(), false);
+        let root = store.0.open_root().unwrap();
+        let partial = || store.0.write_partial(&root, b"same").unwrap();
+        let first = partial();
+        std::fs::hard_link(folder.path().join(&first.name), folder.path().join("taken")).unwrap();
+        assert_eq!(first.link("taken"), Ok(()));
+        assert_eq!(partial().link("taken"), Err(Errno::EXIST), "the same bytes, and another file");
+        assert_eq!(names(&store, "").await, [Ok("taken".to_owned())], "no temporary name is left");
     }
 }

@@ -1,6 +1,7 @@
 //! `restore apply`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{confirm, operator, read_plan};
 use crate::assemble::Assembly;
@@ -25,7 +26,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
         Some(archive) => Some(archive.reader().await?),
         None => None,
     };
-    let identities = identities(assembly)?;
+    let identities = Arc::new(identities(assembly)?);
     let signer = match archive.is_none() || arguments.without_log {
         true => None,
         false => Some(assembly.signer()?),

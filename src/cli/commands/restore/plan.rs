@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::assemble::Assembly;
 use crate::cli::args::{Plan as Arguments, Term, Version};
@@ -56,7 +57,7 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
         true => Some(assembly.archive()?),
         false => None,
     };
-    let identities = identities(assembly)?;
+    let identities = Arc::new(identities(assembly)?);
     // Before anything is sent: a file that does not open needs no network to be told of.
     let brought = match arguments.files.as_slice() {
         [] => None,

@@ -1,6 +1,7 @@
 //! `restore resume`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -61,7 +62,7 @@ async fn one(
     mode: Mode,
 ) -> Result<Resumed> {
     let reader = archive.reader().await?;
-    let identities = identities(assembly)?;
+    let identities = Arc::new(identities(assembly)?);
     let signer = assembly.signer()?;
     let target = assembly.governed(&record.intent.target)?;
     let operator = operator();
