@@ -315,7 +315,7 @@ mod tests {
         let store = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 7);
         let version = store.create(&path("a"), Bytes::from_static(b"true")).await.unwrap().version;
         let version = version.as_deref();
-        let at = |days| DateTime::from_timestamp(1_700_000_000 + days * 86_400, 0).unwrap();
+        let at = |days: i64| DateTime::from_timestamp(1_700_000_000 + days * 86_400, 0).unwrap();
         assert_eq!(store.extend(&path("a"), version, at(3), false).await.unwrap().until, Some(at(7)), "never shorter");
         let after = store.extend(&path("a"), version, at(9), false).await.unwrap();
         assert_eq!((after.until, after.mode), (Some(at(9)), Mode::Locked));

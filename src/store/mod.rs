@@ -1,7 +1,7 @@
 //! A store: files that are created once and never changed. The traits are the capabilities that jobs are given; the
 //! doors behind them are a directory, memory (for tests) and, in `azure`, a blob container.
 //!
-//! There is no delete and no overwrite, by design: what a job cannot say, it cannot do by mistake. A store knows paths
+//! There is no delete, no overwrite and no way to shorten protection, by design: what a job cannot say, it cannot do by mistake. A store knows paths
 //! and bytes, and nothing of what they mean.
 
 pub mod directory;

@@ -102,6 +102,10 @@ impl Protect for Container {
         until: DateTime<Utc>,
         lock: bool,
     ) -> Result<Protection, Error> {
+        if until.timestamp_subsec_nanos() != 0 {
+            let text = format!("couldn't protect {path} until {until}: policies end at a whole second");
+            return Err(Error::new(Condition::Refused, text));
+        }
         let before = self.standing(path, version).await?;
         let wanted = before.extended(until, lock);
         if wanted == before {
