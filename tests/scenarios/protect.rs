@@ -26,18 +26,29 @@ fn an_archive_is_extended_held_through_the_end_of_its_policy_and_released() {
     world.run(&["snapshot"]).succeeded();
     let (code, standing) = world.json(&["protect", "status"]);
     assert_eq!((code, &standing["at_risk"]), (0, &false.into()), "{standing:#}");
-    assert_eq!((row(&standing, "log")["locked"].as_u64(), row(&standing, "captures")["locked"].as_u64()), (Some(1), Some(8)));
+    assert_eq!(
+        (row(&standing, "log")["locked"].as_u64(), row(&standing, "captures")["locked"].as_u64()),
+        (Some(1), Some(8))
+    );
 
     let (code, planned) = world.json(&["protect", "extend", "--for", "400d", "--list", "list.txt"]);
     assert_eq!((code, &planned["status"]), (0, &"planned".into()), "{planned:#}");
     assert_eq!(row(&world.json(&["protect", "status"]).1, "log")["latest"], row(&standing, "log")["latest"]);
     let list = std::fs::read_to_string(world.path("list.txt")).unwrap();
-    assert_eq!(list.lines().count(), 11, "archive.json, a log entry, a manifest, captures of 7 objects and of settings");
+    assert_eq!(
+        list.lines().count(),
+        11,
+        "archive.json, a log entry, a manifest, captures of 7 objects and of settings"
+    );
 
     let (code, done) = world.json(&["protect", "extend", "--for", "400d", "--yes", "--reason", "an audit"]);
     assert_eq!((code, &done["status"], &done["changed"]), (0, &"done".into(), &12.into()), "{done:#}");
     let digest = done["entries"][0]["sha256"].as_str().unwrap();
-    assert_eq!(digest, akv_archiver::model::Digest::of(list.as_bytes()).to_string(), "the digest in the log is the list's");
+    assert_eq!(
+        digest,
+        akv_archiver::model::Digest::of(list.as_bytes()).to_string(),
+        "the digest in the log is the list's"
+    );
     let standing = world.json(&["protect", "status"]).1;
     for class in ["archive", "log", "manifests", "captures"] {
         assert_eq!(row(&standing, class)["earliest"], done["until"], "{class}");
@@ -46,7 +57,10 @@ fn an_archive_is_extended_held_through_the_end_of_its_policy_and_released() {
     world.run(&["verify"]).succeeded();
 
     let ran = world.run(&["protect", "hold", "--yes", "--reason", "case 7"]).succeeded();
-    assert!(ran.stdout.contains("hold: done: 13 versions changed\nentry 3 in the log of prod.vault.azure.net"), "{ran:#?}");
+    assert!(
+        ran.stdout.contains("hold: done: 13 versions changed\nentry 3 in the log of prod.vault.azure.net"),
+        "{ran:#?}"
+    );
     world.run(&["verify"]).succeeded();
     world.azure.advance(Duration::from_secs(500 * 86_400));
     for path in paths(&world) {
@@ -79,7 +93,7 @@ fn without_a_yes_nothing_is_changed_and_without_a_terminal_nobody_is_asked() {
     ] {
         world.run(wrong).exited(2);
     }
-    world.run(&["protect", "extend", "--for", "400d", "--vault", "spare"]).exited(10);
+    world.run(&["protect", "extend", "--for", "400d", "--vault", "spare.vault.azure.net"]).exited(10);
 }
 
 #[test]
@@ -89,7 +103,8 @@ fn where_single_versions_have_no_protection_a_person_is_told_what_to_do() {
     world.run(&["snapshot"]).succeeded();
     world.run(&["protect", "status"]).succeeded();
     let ran = world.run(&["protect", "extend", "--for", "400d"]).exited(22);
-    let command = "az storage container immutability-policy extend --account-name archive --container-name rigid --period 40";
+    let command =
+        "az storage container immutability-policy extend --account-name archive --container-name rigid --period 40";
     assert!(ran.stderr.contains(command), "{ran:#?}");
     let ran = world.run(&["protect", "hold", "--reason", "case 7"]).exited(22);
     assert!(ran.stderr.contains("legal-hold set --account-name archive --container-name rigid"), "{ran:#?}");

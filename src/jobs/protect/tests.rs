@@ -97,7 +97,7 @@ async fn every_version_has_the_class_of_what_needs_it() {
         (Class::Archive, 1),
         (Class::Log, 2),
         (Class::Manifests, 2),
-        (Class::Captures, 2),
+        (Class::Captures, 3),
         (Class::OldCaptures, 1),
         (Class::Unreferenced, 2),
     ];
@@ -113,10 +113,10 @@ async fn every_version_has_the_class_of_what_needs_it() {
 async fn an_extension_is_recorded_and_done_once() {
     let house = house().await;
     let plan = planned(&house, until(&house, 400)).await;
-    assert_eq!(plan.versions.len(), 8);
+    assert_eq!(plan.versions.len(), 9);
     assert_eq!(house.files("/log/").await.len(), 2, "a plan changes nothing");
     let carried = done(&house, &plan).await;
-    assert_eq!((carried.changed, carried.failed, carried.not_tried), (9, 0, 0), "with the entry's own file");
+    assert_eq!((carried.changed, carried.failed, carried.not_tried), (10, 0, 0), "with the entry's own file");
     let wanted = plan.want.until;
     assert!(
         listed(&house).await.iter().all(|item| item.protection.until == wanted && item.protection.mode == Mode::Locked)
@@ -126,7 +126,7 @@ async fn an_extension_is_recorded_and_done_once() {
     let Event::Protect(event) = &entries[2].event else { panic!("{entries:?}") };
     assert_eq!(
         (event.action, event.until, event.versions, event.operator.as_str()),
-        (ProtectAction::Extend, wanted, 8, "tester")
+        (ProtectAction::Extend, wanted, 9, "tester")
     );
     assert_eq!(event.sha256, Digest::of(plan.list().as_bytes()));
     assert_eq!(event.classes, [Class::Archive, Class::Log, Class::Manifests, Class::Captures, Class::OldCaptures]);
@@ -137,7 +137,7 @@ async fn an_extension_is_recorded_and_done_once() {
     assert_eq!(Digest::of(text.as_bytes()), event.sha256, "anybody can compute it from a listing");
 
     let again = planned(&house, plan.want.clone()).await;
-    assert_eq!((again.versions.len(), again.classes.iter().map(|row| row.already).sum::<u64>()), (0, 9));
+    assert_eq!((again.versions.len(), again.classes.iter().map(|row| row.already).sum::<u64>()), (0, 10));
     assert_eq!(done(&house, &again).await, Carried::default());
     assert_eq!(house.files("/log/").await.len(), 3, "nothing to do leaves no trace");
     assert_eq!(house.verify().await.findings, []);
@@ -198,7 +198,7 @@ async fn a_hold_alone_protects_for_as_long_as_it_lasts_and_is_not_reused_on() {
     let locked = crate::store::Guard { lock: Some(Mode::Locked), days: Some(365), ..guard };
     house.store.set_guard(locked);
     let bare = house.verify().await;
-    assert_eq!(bare.counts.get(&Code::Unprotected), Some(&4), "{bare:#?}");
+    assert_eq!(bare.counts.get(&Code::Unprotected), Some(&5), "{bare:#?}");
     done(&house, &planned(&house, want(ProtectAction::Hold)).await).await;
     assert_eq!(house.verify().await.findings, [], "held: nobody can delete it");
     assert!(!table(&house).await.at_risk);
@@ -236,7 +236,7 @@ async fn whoever_asks_to_stop_is_heard_between_two_versions() {
     let (reader, stop) = (house.reader().await, Stop::new());
     stop.ask(Halt::Signal);
     let carried = carry_out(&hands(&house, &reader, &stop), &plan).await.unwrap();
-    assert_eq!((carried.changed, carried.not_tried, carried.interrupted), (0, 9, true));
+    assert_eq!((carried.changed, carried.not_tried, carried.interrupted), (0, 10, true));
     assert_eq!(Report::of(&plan, Some(carried)).status, Status::Interrupted);
     assert_eq!(done(&house, &planned(&house, plan.want.clone()).await).await.not_tried, 0);
 }
@@ -248,7 +248,7 @@ async fn a_version_that_fails_holds_up_no_other_and_is_told() {
     let lost = house.files("/captures/key/").await.remove(0);
     house.store.lose(&lost);
     let carried = done(&house, &plan).await;
-    assert_eq!((carried.changed, carried.failed), (8, 1));
+    assert_eq!((carried.changed, carried.failed), (9, 1));
     assert_eq!(carried.failures[0].path.as_str(), lost);
     assert_eq!(Report::of(&plan, Some(carried)).status, Status::Partial);
 }
@@ -261,7 +261,7 @@ async fn damage_is_told_and_leaves_nothing_unprotected_that_can_be_told_apart() 
     let plan = planned(&house, until(&house, 400)).await;
     assert!(plan.notes[0].contains("snapshot 1"), "{:?}", plan.notes);
     let of = |class| counts(&plan.classes).into_iter().find(|row| row.0 == class).map_or(0, |row| row.1);
-    assert_eq!((of(Class::Captures), of(Class::OldCaptures), of(Class::Unreferenced)), (2, 0, 1));
+    assert_eq!((of(Class::Captures), of(Class::OldCaptures), of(Class::Unreferenced)), (3, 0, 1));
 }
 
 /// What no snapshot renews loses its protection; an extension puts it right.

@@ -12,6 +12,10 @@ use crate::store::Protection;
 /// A snapshot that is dated further ahead of this machine's clock has no age that could be believed.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
+/// How long before the end of what no snapshot renews somebody is told, at most: a container may protect for no longer than
+/// the policy's minimum, and an alarm that never ends is none.
+const NOTICE: TimeDelta = TimeDelta::days(30);
+
 /// Where a vault stands, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -180,7 +184,7 @@ fn age(complete: Option<&SnapshotRef>, rule: &Rule, now: DateTime<Utc>) -> Optio
 
 /// Why the archive's own records may be lost, which no run renews.
 fn records(until: DateTime<Utc>, rule: &Rule, now: DateTime<Utc>) -> Option<String> {
-    (rule.worm && until < now + rule.protection_min).then(|| {
+    (rule.worm && until < now + rule.protection_min.min(NOTICE)).then(|| {
         let ends = if until <= now { "ended" } else { "ends" };
         format!(
             "protection of the log or of archive.json {ends} on {}, and no snapshot renews it: `protect extend` does",
@@ -351,7 +355,7 @@ mod tests {
 
     #[test]
     fn records_that_no_snapshot_renews_are_at_risk_before_their_protection_ends() {
-        let min = rule().protection_min;
+        let min = rule().protection_min.min(NOTICE);
         let found = |until| Found { records_until: Some(until), ..found(at(0), &[]) };
         assert_eq!(verdict(&found(at(0) + min), at(0)), Verdict::Ok);
         let (verdict, why) = judge(&found(at(0) + min), &rule(), at(1));

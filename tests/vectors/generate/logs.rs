@@ -270,7 +270,13 @@ fn protection() -> Vec<Vector> {
             "[\"log\",\"archive\"]",
         ),
         wrong("protect-no-class", "an extension of no class", &fourth, "[\"archive\",\"log\"]", "[]"),
-        wrong("protect-unknown-class", "a class that nobody knows", &fourth, "[\"archive\",\"log\"]", "[\"archive\",\"logs\"]"),
+        wrong(
+            "protect-unknown-class",
+            "a class that nobody knows",
+            &fourth,
+            "[\"archive\",\"log\"]",
+            "[\"archive\",\"logs\"]",
+        ),
     ]
 }
 
