@@ -20,6 +20,26 @@ fn paths(world: &World) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The members of an object, and of the objects in its lists.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => items.first().map_or(Value::Null, |first| Value::Array(vec![shape(first)])),
+        _ => Value::Null,
+    }
+}
+
+/// The shape of an example in docs/JSON.md, without what an answer of ours has not.
+fn documented(heading: &str) -> Value {
+    let document = crate::documents::read("docs/JSON.md");
+    let example = document.split_once(heading).unwrap().1.split_once("```json\n").unwrap().1;
+    let mut example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    if let Some(failures) = example.get_mut("failures") {
+        *failures = Value::Array(Vec::new());
+    }
+    shape(&example)
+}
+
 #[test]
 fn an_archive_is_extended_held_through_the_end_of_its_policy_and_released() {
     let world = World::with_archive();
@@ -49,7 +69,9 @@ fn an_archive_is_extended_held_through_the_end_of_its_policy_and_released() {
         akv_archiver::model::Digest::of(list.as_bytes()).to_string(),
         "the digest in the log is the list's"
     );
+    assert_eq!(shape(&done), documented("\n## protect extend"));
     let standing = world.json(&["protect", "status"]).1;
+    assert_eq!(shape(&standing), documented("\n## protect status"));
     for class in ["archive", "log", "manifests", "captures"] {
         assert_eq!(row(&standing, class)["earliest"], done["until"], "{class}");
     }

@@ -52,10 +52,10 @@ impl Container {
             .map_err(|error| Failure::malformed(format!("{until} cannot be sent: {error}")))?;
         let mode = if locked { ImmutabilityPolicyMode::Locked } else { ImmutabilityPolicyMode::Unlocked };
         let blob = self.client.blob_client(path.as_str());
-        let (blob, until, mode) = (&blob, &until, &mode);
+        let (blob, until) = (&blob, &until);
         let operation = |context| {
             let options = BlobClientSetImmutabilityPolicyOptions {
-                immutability_policy_mode: Some(mode.clone()),
+                immutability_policy_mode: Some(mode),
                 method_options: ClientMethodOptions { context },
                 version_id: version.map(str::to_owned),
                 ..Default::default()

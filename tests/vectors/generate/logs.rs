@@ -16,9 +16,11 @@ pub(super) fn all() -> Vec<Vector> {
     [good(), json(), protection(), layout(), chain(), signatures()].concat()
 }
 
-/// The first log file as the specification shows it.
+/// The first log file, and the event of an extension, as the specification shows them.
 pub(super) fn examples() -> Vec<String> {
-    vec![text(&first().bytes())]
+    let line = text(fourth().line());
+    let event = line.split_once("\"event\":").unwrap().1.split_once(",\"format\"").unwrap().0;
+    vec![text(&first().bytes()), event.to_owned()]
 }
 
 fn first() -> LogFile {
