@@ -3,6 +3,7 @@
 
 mod doctor;
 mod fleet;
+mod protect;
 mod status;
 mod verify;
 

@@ -89,6 +89,12 @@ const DOORS: &[(&str, &str, &[&str], &str)] = &[
     ("store/mod.rs", "trait Read:", &["describe", "get", "list", "guard"], "reading a store changes nothing in it"),
     ("store/mod.rs", "trait Append:", &["create"], "an archive is never changed: there is no overwrite and no delete"),
     (
+        "store/protect.rs",
+        "trait Protect:",
+        &["admits", "extend", "hold"],
+        "whoever may protect files for longer has no way to shorten, unlock or delete",
+    ),
+    (
         "vault/mod.rs",
         "trait Read:",
         &["uri", "list", "get", "backup", "traffic"],

@@ -9,9 +9,9 @@ use akv_archiver::ambient::ManualClock;
 use akv_archiver::model::{Mode, StorePath};
 use akv_archiver::store::directory::Directory;
 use akv_archiver::store::memory::Memory;
-use akv_archiver::store::{Append, Condition, Listed, Worm};
+use akv_archiver::store::{Append, Condition, Listed, Protect, Wish, Worm};
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 
@@ -169,6 +169,75 @@ async fn messages_name_the_path(store: &dyn Append, prefix: &str) {
     let large = store.get(&path, None, 1).await.unwrap_err();
     for error in [missing, exists, large] {
         assert!(error.message.contains(path.as_str()), "{error}");
+    }
+}
+
+/// What a store does in which each version has a protection of its own. `now` is the store's time; a version is locked for
+/// 365 days when it is made.
+pub(crate) async fn protection<S: Append + Protect>(store: &S, prefix: &str, now: DateTime<Utc>) {
+    for wish in [Wish::Extend { days: 400 }, Wish::Hold, Wish::Release] {
+        store.admits(wish).await.unwrap();
+    }
+    let at = |days| DateTime::from_timestamp((now + TimeDelta::days(days)).timestamp(), 0).unwrap();
+    let (one, other) = (path(format!("{prefix}/one")), path(format!("{prefix}/other")));
+    let version = store.create(&one, Bytes::from_static(b"x")).await.unwrap().version;
+    let version = version.as_deref();
+    store.create(&other, Bytes::from_static(b"x")).await.unwrap();
+    let standing = async |path: &StorePath| list(store, path.as_str()).await[0].protection;
+    let (before, untouched) = (standing(&one).await, standing(&other).await);
+    assert_eq!((before.mode, before.legal_hold), (Mode::Locked, false));
+
+    let shorter = store.extend(&one, version, at(30), true).await.unwrap();
+    assert_eq!((shorter, standing(&one).await), (before, before), "it never grows shorter");
+    for _ in 0..2 {
+        let longer = store.extend(&one, version, at(400), false).await.unwrap();
+        assert_eq!((longer.until, longer.mode), (Some(at(400)), Mode::Locked), "and stays locked");
+        assert_eq!(standing(&one).await, longer);
+    }
+    let fraction = at(500) + TimeDelta::milliseconds(1);
+    assert_eq!(store.extend(&one, version, fraction, true).await.unwrap_err().condition, Condition::Refused);
+    let never = at(akv_archiver::store::MOST_DAYS + 2);
+    assert_eq!(store.extend(&one, version, never, true).await.unwrap_err().condition, Condition::Refused);
+
+    for held in [true, true, false, false] {
+        store.hold(&one, version, held).await.unwrap();
+        let now = standing(&one).await;
+        assert_eq!((now.legal_hold, now.until), (held, Some(at(400))), "a hold and a policy are independent");
+    }
+    assert_eq!(standing(&other).await, untouched, "no other version is touched");
+
+    let (missing, unknown) = (path(format!("{prefix}/missing")), Some("2020-01-01T00:00:00.0000000Z"));
+    for (path, version) in [(&missing, version), (&one, unknown)] {
+        let error = store.extend(path, version, at(400), false).await.unwrap_err();
+        assert_eq!(error.condition, Condition::NotFound, "{error}");
+        let error = store.hold(path, version, true).await.unwrap_err();
+        assert_eq!(error.condition, Condition::NotFound, "{error}");
+    }
+}
+
+/// What a store does in which versions have none: it refuses, and says what a person could do.
+pub(crate) async fn no_protection<S: Append + Protect>(store: &S, prefix: &str, now: DateTime<Utc>) {
+    let path = path(format!("{prefix}/one"));
+    let version = store.create(&path, Bytes::from_static(b"x")).await.unwrap().version;
+    let version = version.as_deref();
+    let until = DateTime::from_timestamp((now + TimeDelta::days(400)).timestamp(), 0).unwrap();
+    for refused in [
+        store.admits(Wish::Extend { days: 400 }).await.unwrap_err(),
+        store.extend(&path, version, until, true).await.unwrap_err(),
+        store.hold(&path, version, true).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.condition, Condition::Refused, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn memory_protects_versions_as_azure_does() {
+    use akv_archiver::ambient::Clock as _;
+    let clock = clock();
+    let store = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
+    protection(&store, "protection", clock.now()).await;
+    for worm in [Worm::ContainerLevel, Worm::None] {
+        no_protection(&Memory::protected(clock.clone(), worm, Mode::Locked, 365), "protection", clock.now()).await;
     }
 }
 

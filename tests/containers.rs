@@ -11,7 +11,7 @@ use akv_archiver::emulator::faults::{Action, Rule, Status, When};
 use akv_archiver::emulator::seed::Seed;
 use akv_archiver::emulator::{Emulator, Options};
 use akv_archiver::model::StorePath;
-use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Read, Worm};
+use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Protect as _, Read, Worm};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -80,6 +80,34 @@ async fn containers_conform_while_every_put_blob_is_lost_and_lands_unheard() {
         emulator.clear_faults();
         let files = files(&store.container).await;
         assert!(struck(&emulator) - before >= 3 * files, "{name}: each of {files} files was put three times");
+    }
+}
+
+#[tokio::test]
+async fn containers_protect_versions_or_say_that_they_cannot() {
+    let emulator = emulator();
+    conformance::protection(&container(&emulator, "versions"), "protection", emulator.now()).await;
+    for name in ["whole", "plain"] {
+        conformance::no_protection(&container(&emulator, name), "protection", emulator.now()).await;
+    }
+}
+
+#[tokio::test]
+async fn containers_protect_versions_while_every_answer_is_lost_once() {
+    let emulator = emulator();
+    let container = container(&emulator, "versions");
+    let strike = |when| emulator.fault(Rule::new(Action::Reset(when)).method("PUT").query("comp=")).unwrap();
+    let path = StorePath::parse("archive.json").unwrap();
+    let version = container.create(&path, Bytes::from_static(b"x")).await.unwrap().version;
+    let until = emulator.now() + chrono::TimeDelta::days(400);
+    let until = chrono::DateTime::from_timestamp(until.timestamp(), 0).unwrap();
+    for when in [When::Before, When::After] {
+        strike(when);
+        let after = container.extend(&path, version.as_deref(), until, true).await.unwrap();
+        assert_eq!(after.until, Some(until));
+        strike(when);
+        container.hold(&path, version.as_deref(), when == When::Before).await.unwrap();
+        emulator.clear_faults();
     }
 }
 

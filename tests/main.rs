@@ -8,6 +8,7 @@ mod azure;
 mod conformance;
 mod containers;
 mod crash;
+mod crash_protect;
 mod documents;
 mod emulator;
 mod faults;

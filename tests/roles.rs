@@ -174,6 +174,26 @@ fn backing_up_restoring_and_retention_are_apart() {
     );
 }
 
+/// One action behind policies and holds of versions; the others are those of the `az` commands that `protect` names for a
+/// container as a whole, and locking.
+#[test]
+fn retention_is_nothing_but_retention() {
+    const CONTAINERS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/";
+    let roles = roles();
+    let role = &roles["retention-admin"];
+    assert_eq!(role.data_actions, [format!("{BLOBS}immutableStorage/runAsSuperUser/action")]);
+    let actions = [
+        "read",
+        "setLegalHold/action",
+        "clearLegalHold/action",
+        "immutabilityPolicies/read",
+        "immutabilityPolicies/write",
+        "immutabilityPolicies/extend/action",
+        "immutabilityPolicies/lock/action",
+    ];
+    assert_eq!(role.actions, actions.map(|action| format!("{CONTAINERS}{action}")));
+}
+
 /// What hints in a text promise: an action, where one is named, and the role that is said to have it.
 fn promises(text: &str) -> Vec<(Option<String>, String)> {
     let flat: String = text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,6 +1,8 @@
 //! A blob container in Azure: `store::Read` and `store::Append`. One conditional Put Blob per file, with everything in
 //! it, is all that a role with `blobs/add` allows and all that a WORM container lets pass (`azure.md` §7.2).
 
+mod protect;
+
 use std::num::NonZero;
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The command line as a value. Knows clap, and nothing of what the commands do.
 
 mod plan;
+mod protect;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use plan::{Plan, Term, Version};
+pub(crate) use protect::{Extend, Hold, Protect, Selection};
 
 use crate::model::duration;
 use crate::model::{Glob, SubscriptionId, Tag};
@@ -73,6 +75,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Prove that the archive is whole, signed and protected
     Verify(Verify),
+    /// Show how files are protected; protect them for longer, put legal holds on them, lift these
+    #[command(subcommand)]
+    Protect(Protect),
     /// Check, show and explain archive policies
     #[command(subcommand)]
     Policy(Policy),

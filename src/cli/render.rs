@@ -1,5 +1,6 @@
 //! Results as people read them: one screen each, the important line first.
 
+pub(crate) mod protect;
 pub(crate) mod restore;
 
 use chrono::{DateTime, Utc};

@@ -2,6 +2,7 @@
 
 mod event;
 mod file;
+mod protect;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::model::{Digest, Object, StorePath, VaultUri};
 
 pub use event::Opaque;
 pub use file::{LOG_FILE_MAX, LogFile};
+pub use protect::{Class, Protect, ProtectAction, list};
 
 /// The format that an entry names.
 pub const FORMAT: &str = "akv-archiver/log/1";
@@ -51,6 +53,8 @@ pub enum Event {
     RestoreIntent(RestoreIntent),
     /// What became of an intent.
     RestoreResult(RestoreResult),
+    /// Somebody is about to change how files are protected.
+    Protect(Protect),
     /// A type that this program does not know. The chain goes on through it, but what it means is not for us to say.
     Unknown(Opaque),
 }

@@ -9,6 +9,7 @@ pub mod history;
 pub mod init;
 pub mod live;
 pub mod promises;
+pub mod protect;
 pub mod protection;
 pub mod restore;
 pub mod snapshot;

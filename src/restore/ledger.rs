@@ -72,7 +72,7 @@ impl Ledger {
                     }
                 }
                 Event::Unknown(_) => self.cannot_read(&entry.vault, entry.sequence),
-                Event::Snapshot(_) => {}
+                Event::Snapshot(_) | Event::Protect(_) => {}
             }
         }
     }

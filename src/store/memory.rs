@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{BoxStream, StreamExt as _};
 use md5::{Digest as _, Md5};
 
-use super::{Append, Condition, Created, Error, Guard, Listed, Protection, Read, Worm};
+use super::{Append, Condition, Created, Error, Guard, Listed, Protect, Protection, Read, Wish, Worm, check_until};
 use crate::ambient::Clock;
 use crate::model::{Mode, StorePath};
 
@@ -131,6 +131,12 @@ impl State {
         versions.push(Version { id: id.clone(), current: true, bytes, created: now, protection });
         Created { version: id }
     }
+
+    fn version_mut(&mut self, path: &StorePath, id: Option<&str>) -> Result<&mut Version, Error> {
+        let versions = self.files.get_mut(path.as_str()).ok_or_else(|| missing(path.as_str()))?;
+        let meant = |version: &&mut Version| id.map_or(version.current, |id| version.id.as_deref() == Some(id));
+        versions.iter_mut().find(meant).ok_or_else(|| missing(path.as_str()))
+    }
 }
 
 #[async_trait]
@@ -185,6 +191,40 @@ impl Append for Memory {
             return Err(Error::new(Condition::Exists, format!("{path} exists already")));
         }
         Ok(state.add(path.as_str(), bytes, now))
+    }
+}
+
+/// Azure's rules: only versions of their own have policies and holds; a hold and a policy are independent.
+#[async_trait]
+impl Protect for Memory {
+    async fn admits(&self, _: Wish) -> Result<(), Error> {
+        match self.state().guard.worm {
+            Worm::VersionLevel => Ok(()),
+            Worm::ContainerLevel | Worm::None => {
+                Err(Error::new(Condition::Refused, "versions in memory have no protection of their own"))
+            }
+        }
+    }
+
+    async fn extend(
+        &self,
+        path: &StorePath,
+        version: Option<&str>,
+        until: DateTime<Utc>,
+        lock: bool,
+    ) -> Result<Protection, Error> {
+        self.admits(Wish::Hold).await?;
+        check_until(until, self.clock.now())?;
+        let mut state = self.state();
+        let version = state.version_mut(path, version)?;
+        version.protection = version.protection.extended(until, lock);
+        Ok(version.protection)
+    }
+
+    async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), Error> {
+        self.admits(Wish::Hold).await?;
+        self.state().version_mut(path, version)?.protection.legal_hold = held;
+        Ok(())
     }
 }
 
@@ -267,6 +307,34 @@ mod tests {
         assert_eq!(paths, [Ok("a".to_owned()), Err("no te".to_owned())]);
         store.attacker_remove("a").unwrap();
         assert_eq!(store.get(&path("a"), None, 10).await.unwrap_err().condition, Condition::NotFound);
+    }
+
+    #[tokio::test]
+    async fn protection_grows_and_a_hold_outlasts_it() {
+        let clock = clock();
+        let store = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 7);
+        let version = store.create(&path("a"), Bytes::from_static(b"true")).await.unwrap().version;
+        let version = version.as_deref();
+        let at = |days: i64| DateTime::from_timestamp(1_700_000_000 + days * 86_400, 0).unwrap();
+        assert_eq!(store.extend(&path("a"), version, at(3), false).await.unwrap().until, Some(at(7)), "never shorter");
+        let after = store.extend(&path("a"), version, at(9), false).await.unwrap();
+        assert_eq!((after.until, after.mode), (Some(at(9)), Mode::Locked));
+        assert_eq!(store.extend(&path("a"), version, at(0), true).await.unwrap_err().condition, Condition::Refused);
+        store.hold(&path("a"), version, true).await.unwrap();
+        clock.advance(Duration::from_secs(9 * 86_400));
+        assert_eq!(store.attacker_remove("a").unwrap_err().condition, Condition::Denied);
+        assert_eq!(listing(&store).await[0].protection.until, Some(at(9)), "a hold leaves the policy alone");
+        store.hold(&path("a"), version, false).await.unwrap();
+        store.attacker_remove("a").unwrap();
+        let gone = store.hold(&path("b"), version, true).await.unwrap_err();
+        assert_eq!(gone.condition, Condition::NotFound);
+        for worm in [Worm::None, Worm::ContainerLevel] {
+            let store = Memory::protected(clock.clone(), worm, Mode::Locked, 7);
+            store.create(&path("a"), Bytes::from_static(b"true")).await.unwrap();
+            assert_eq!(store.admits(Wish::Hold).await.unwrap_err().condition, Condition::Refused);
+            assert_eq!(store.hold(&path("a"), None, true).await.unwrap_err().condition, Condition::Refused);
+            assert_eq!(store.extend(&path("a"), None, at(99), true).await.unwrap_err().condition, Condition::Refused);
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! A store: files that are created once and never changed. The traits are the capabilities that jobs are given; the
 //! doors behind them are a directory, memory (for tests) and, in `azure`, a blob container.
 //!
-//! There is no delete and no overwrite, by design: what a job cannot say, it cannot do by mistake. A store knows paths
+//! There is no delete, no overwrite and no way to shorten protection, by design: what a job cannot say, it cannot do by mistake. A store knows paths
 //! and bytes, and nothing of what they mean.
 
 pub mod directory;
 pub mod memory;
+mod protect;
 mod seat;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use futures::stream::BoxStream;
 
 use crate::error;
 use crate::model::{Mode, StorePath};
+pub use protect::{MOST_DAYS, Protect, Wish, check_until};
 pub use seat::{Seat, Site};
 
 /// Reading a store.
@@ -145,6 +147,8 @@ pub enum Condition {
     Exists,
     /// A permission is missing.
     Denied,
+    /// The store's own rules, or their absence, forbid it, whoever asks.
+    Refused,
     /// Throttled, unreachable or failing after retries.
     Unavailable,
     /// The disk or a quota is full.
@@ -202,6 +206,7 @@ impl From<Error> for error::Error {
             Condition::NotFound => error::Kind::NotFound,
             Condition::Exists => error::Kind::Conflict,
             Condition::Denied => error::Kind::Denied,
+            Condition::Refused => error::Kind::Refused,
             Condition::Unavailable => error::Kind::Unavailable,
             Condition::TooLarge => error::Kind::Tampered,
             Condition::Malformed => error::Kind::Unavailable,

@@ -84,6 +84,8 @@ codes! {
     LockUnknown = "lock-unknown", Noncompliant;
     /// What the newest snapshot needs is not protected for long enough.
     ProtectionShort = "protection-short", Noncompliant;
+    /// `archive.json`, a log entry or a manifest, which no snapshot renews, is not protected for long enough.
+    RecordShort = "record-short", Noncompliant;
     /// The newest snapshot of a vault does not cover everything it saw.
     CoverageGap = "coverage-gap", Noncompliant;
     /// No snapshot was ever committed.

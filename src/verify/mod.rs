@@ -17,7 +17,7 @@ mod record;
 mod snapshots;
 mod subset;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -149,11 +149,13 @@ pub async fn inspect(
     protection::check_store(&guard, standard, store, &mut findings);
     let mut heads = BTreeMap::new();
     let mut sound = true;
+    let mut needed = BTreeSet::new();
     if let Some(archive) = &archive {
         same_archive(archive, depth)?;
         for (vault, shelf) in &mut inventory.shelves {
             progress.stage("reading the log", None);
-            let mut one = Vault { store, standard, depth, archive, guard: &guard, vault, progress };
+            let needs = &mut needed;
+            let mut one = Vault { store, standard, depth, archive, guard: &guard, vault, progress, needs };
             let (head, whole) = one.check(shelf, &mut findings, &mut checked).await?;
             heads.extend(head.map(|head| (vault.host().to_owned(), head)));
             sound &= whole;
@@ -162,6 +164,7 @@ pub async fn inspect(
         inventory.report_orphans(&mut findings);
     }
     protection::check_all(&inventory, &guard, standard, &mut findings);
+    protection::check_records(&inventory, &guard, standard, &needed, &mut findings);
     let counts = findings.counts().clone();
     let findings = findings.sorted();
     let status = match findings.first().map(|finding| finding.severity) {
@@ -208,6 +211,8 @@ struct Vault<'a> {
     guard: &'a Guard,
     vault: &'a VaultUri,
     progress: &'a dyn Progress,
+    /// Log entries and manifests that newest snapshots need.
+    needs: &'a mut BTreeSet<StorePath>,
 }
 
 impl Vault<'_> {
@@ -219,7 +224,7 @@ impl Vault<'_> {
         findings: &mut Findings,
         checked: &mut Checked,
     ) -> Result<(Option<Head>, bool)> {
-        let Vault { store, standard, depth, archive, guard, vault, progress } = *self;
+        let Vault { store, standard, depth, archive, guard, vault, progress, .. } = *self;
         checked.vaults += 1;
         let earlier = depth.since.and_then(|since| since.heads.get(vault.host()));
         let log = log::check(store, shelf, archive, vault, &standard.verifiers, earlier, findings).await?;
@@ -248,6 +253,7 @@ impl Vault<'_> {
         };
         let needed = walk.check(&log.snapshots).await?;
         protection::check_needed(shelf, guard, standard, vault, &needed, findings, checked);
+        self.needs.extend(needed.others.iter().filter_map(|listed| listed.path.clone().ok()));
         progress.stage("reading captures", depth.read.map(|_| checked.captures - before));
         let whole = self.read(shelf, findings, checked).await?;
         Ok((log.head, whole))

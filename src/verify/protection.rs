@@ -1,11 +1,13 @@
 //! Checking protection: everything is write-once, the policy is locked, and what the newest snapshot needs stays so for
 //! long enough.
 
+use std::collections::BTreeSet;
+
 use super::finding::{Code, Findings};
 use super::inventory::{Inventory, Shelf};
 use super::snapshots::Needed;
 use super::{Checked, Standard};
-use crate::model::{Mode, VaultUri};
+use crate::model::{Mode, StorePath, VaultUri};
 use crate::store::{self, Guard, Worm};
 
 /// Checks the store as a whole.
@@ -22,6 +24,8 @@ pub(super) fn check_store(guard: &Guard, standard: &Standard, store: &dyn store:
              Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/read (policies/roles/archive-reader.json)",
         ),
         (_, Some(Mode::Locked)) => {}
+        // For as long as the hold lasts, nobody needs the policy.
+        (_, Some(_)) if guard.legal_hold => {}
         (_, Some(_)) => findings.add(Code::Unlocked, "", "the container's immutability policy is not locked: its administrator can delete it"),
     }
 }
@@ -34,11 +38,45 @@ pub(super) fn check_all(inventory: &Inventory, guard: &Guard, standard: &Standar
     inventory.each_protection(guard, |path, protection| match protection.mode {
         Mode::None if !protection.legal_hold => findings.add(Code::Unprotected, path(), "no policy covers it"),
         // A container's unlocked policy is one finding, not one for each file in it.
-        Mode::Unlocked if guard.worm == Worm::VersionLevel && guard.lock != Some(Mode::Unlocked) => {
+        Mode::Unlocked
+            if guard.worm == Worm::VersionLevel && guard.lock != Some(Mode::Unlocked) && !protection.legal_hold =>
+        {
             findings.add(Code::Unlocked, path(), "its policy is not locked");
         }
         _ => {}
     });
+}
+
+/// Checks what no snapshot renews: `archive.json`, the whole log, the manifests that it names. What the newest snapshot needs
+/// of these (`needed`) is checked with that.
+pub(super) fn check_records(
+    inventory: &Inventory,
+    guard: &Guard,
+    standard: &Standard,
+    needed: &BTreeSet<StorePath>,
+    findings: &mut Findings,
+) {
+    if !standard.worm || !guard.protects() {
+        return;
+    }
+    let min_of = |vault: &VaultUri| *standard.protection_min_of.get(vault).unwrap_or(&standard.protection_min);
+    let longest = inventory.shelves.keys().map(min_of).max().unwrap_or(standard.protection_min);
+    let archive = inventory.archive.iter().map(|listed| (listed, longest));
+    let of_vaults = inventory.shelves.iter().flat_map(|(vault, shelf)| {
+        let manifests = shelf.manifests.values().filter(|(_, referenced)| *referenced).map(|(listed, _)| listed);
+        shelf.log.values().chain(manifests).map(move |listed| (listed, min_of(vault)))
+    });
+    for (listed, min) in archive.chain(of_vaults) {
+        let (Ok(path), protection) = (&listed.path, guard.covers(listed)) else { continue };
+        let Some(until) = protection.until.filter(|_| !protection.legal_hold && !needed.contains(path)) else {
+            continue;
+        };
+        if until < standard.now + min {
+            let ends = if until <= standard.now { "ended" } else { "ends" };
+            let detail = format!("its protection {ends} at {until}, and no snapshot renews it: `protect extend` does");
+            findings.add(Code::RecordShort, path.as_str(), detail);
+        }
+    }
 }
 
 /// Checks what the newest snapshot of a vault needs.

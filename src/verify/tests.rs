@@ -390,6 +390,7 @@ async fn unprotected_and_unlocked_and_unknown() {
         (level(Worm::ContainerLevel, None), vec![Code::LockUnknown]),
         (level(Worm::ContainerLevel, Some(Mode::Locked)), vec![]),
         (Guard { legal_hold: true, days: None, ..version(Some(Mode::Locked)) }, vec![]),
+        (Guard { legal_hold: true, ..version(Some(Mode::Unlocked)) }, vec![]),
     ] {
         let house = guarded(guard.clone()).await;
         assert_eq!(codes(&house).await, expected, "{guard:?}");
@@ -408,9 +409,12 @@ async fn protection_short() {
     house.clock.advance(Duration::from_secs((365 - 90) * 86_400 - 120));
     assert_eq!(codes(&house).await, [] as [Code; 0]);
     house.clock.advance(Duration::from_secs(180));
-    assert_eq!(codes(&house).await, [Code::ProtectionShort]);
+    assert_eq!(codes(&house).await, [Code::ProtectionShort, Code::RecordShort]);
     house.snapshot().await.unwrap();
-    assert_eq!(codes(&house).await, [] as [Code; 0], "a new snapshot is what helps, and only the newest counts");
+    assert_eq!(codes(&house).await, [Code::RecordShort], "a new snapshot renews what it needs, not the log behind it");
+    let report = house.verify().await;
+    let short = |part: &str| report.findings.iter().filter(|finding| finding.path.contains(part)).count();
+    assert_eq!((short("archive.json"), short("/log/"), short("/manifests/"), short("/captures/")), (1, 2, 2, 0));
 }
 
 #[tokio::test]

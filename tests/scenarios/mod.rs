@@ -9,6 +9,7 @@ mod fleet;
 mod kill;
 mod pace;
 mod policy;
+mod protect;
 mod rebuild;
 mod restore;
 mod resume;

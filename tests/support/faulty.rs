@@ -6,9 +6,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use akv_archiver::model::StorePath;
-use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Read};
+use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Protect, Protection, Read, Wish};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
 
 /// How a request fails.
@@ -117,6 +118,46 @@ impl<S: Append> Append for Faulty<S> {
                     self.store.create(path, bytes).await?;
                 }
                 Err(self.failure(format_args!("create {path}"), fault))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Append + Protect> Protect for Faulty<S> {
+    async fn admits(&self, wish: Wish) -> Result<(), Error> {
+        match self.next() {
+            None => self.store.admits(wish).await,
+            Some(fault) => Err(self.failure("admits", fault)),
+        }
+    }
+
+    async fn extend(
+        &self,
+        path: &StorePath,
+        version: Option<&str>,
+        until: DateTime<Utc>,
+        lock: bool,
+    ) -> Result<Protection, Error> {
+        match self.next() {
+            None => self.store.extend(path, version, until, lock).await,
+            Some(fault) => {
+                if fault == Fault::Landed {
+                    self.store.extend(path, version, until, lock).await?;
+                }
+                Err(self.failure(format_args!("extend {path}"), fault))
+            }
+        }
+    }
+
+    async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), Error> {
+        match self.next() {
+            None => self.store.hold(path, version, held).await,
+            Some(fault) => {
+                if fault == Fault::Landed {
+                    self.store.hold(path, version, held).await?;
+                }
+                Err(self.failure(format_args!("hold {path}"), fault))
             }
         }
     }

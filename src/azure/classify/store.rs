@@ -16,6 +16,8 @@ pub(in crate::azure) enum Aim<'a> {
     Inspect,
     /// Create a blob.
     Create(&'a StorePath),
+    /// Change how a version is protected.
+    Protect(&'a StorePath),
 }
 
 impl Aim<'_> {
@@ -25,6 +27,7 @@ impl Aim<'_> {
             Aim::List => "list blobs".to_owned(),
             Aim::Inspect => "read the properties".to_owned(),
             Aim::Create(path) => format!("create {path}"),
+            Aim::Protect(path) => format!("protect {path}"),
         }
     }
 
@@ -36,6 +39,10 @@ impl Aim<'_> {
         );
         match self {
             Aim::Create(_) => (BLOBS.0, "policies/roles/archive-writer.json"),
+            Aim::Protect(_) => (
+                "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/immutableStorage/runAsSuperUser/action",
+                "policies/roles/retention-admin.json",
+            ),
             Aim::Read(_) | Aim::List => (BLOBS.1, "policies/roles/archive-reader.json"),
             Aim::Inspect => {
                 ("Microsoft.Storage/storageAccounts/blobServices/containers/read", "policies/roles/archive-reader.json")
@@ -64,8 +71,11 @@ pub(in crate::azure) fn blob_error(failure: &Failure, address: &url::Url, aim: &
         Cause::Refused(refusal) => words(refusal),
         other => common(other, host).unwrap_or_default(),
     };
-    let unknown =
-        if failure.unclear && matches!(aim, Aim::Create(_)) { "whether it took effect is not known: " } else { "" };
+    let unknown = if failure.unclear && matches!(aim, Aim::Create(_) | Aim::Protect(_)) {
+        "whether it took effect is not known: "
+    } else {
+        ""
+    };
     let error = Error::new(condition, format!("couldn't {} in container {address}: {unknown}{cause}", aim.phrase()));
     match hint(condition, &failure.cause, aim, host) {
         Some(hint) => error.hint(hint),
@@ -86,6 +96,8 @@ fn condition(cause: &Cause, aim: &Aim<'_>) -> Condition {
         404 if gone(refusal) || refusal.is("ContainerNotFound") => Condition::NotFound,
         408 | 429 | 500..=599 => Condition::Unavailable,
         409 | 412 if matches!(aim, Aim::Create(_)) && taken(refusal) => Condition::Exists,
+        // A rule: the policy would be shorter, or the container has none of this kind. Which codes say so is not recorded.
+        400 | 409 if matches!(aim, Aim::Protect(_)) => Condition::Refused,
         // Archived, being rehydrated, container being deleted, or changed while it was read.
         409 | 412 => Condition::Unavailable,
         413 => Condition::TooLarge,
@@ -131,7 +143,7 @@ mod tests {
     #[test]
     fn codes_of_the_real_service_have_the_conditions_that_callers_branch_on() {
         let path = StorePath::parse("archive.json").unwrap();
-        let (read, create) = (Aim::Read(&path), Aim::Create(&path));
+        let (read, create, protect) = (Aim::Read(&path), Aim::Create(&path), Aim::Protect(&path));
         for (status, code, aim, condition) in [
             (404, "BlobNotFound", &read, Condition::NotFound),
             (404, "ContainerNotFound", &create, Condition::NotFound),
@@ -145,6 +157,11 @@ mod tests {
             (403, "AuthorizationPermissionMismatch", &create, Condition::Denied),
             (503, "ServerBusy", &read, Condition::Unavailable),
             (400, "InvalidHeaderValue", &create, Condition::Malformed),
+            (400, "InvalidHeaderValue", &protect, Condition::Refused),
+            (403, "AuthorizationPermissionMismatch", &protect, Condition::Denied),
+            (404, "BlobNotFound", &protect, Condition::NotFound),
+            (409, "BlobImmutableDueToPolicy", &protect, Condition::Refused),
+            (409, "BlobOperationNotSupported", &protect, Condition::Refused),
         ] {
             assert_eq!(told(status, code, aim).condition, condition, "{status} {code}");
         }
@@ -157,6 +174,8 @@ mod tests {
         assert!(hint.contains("blobs/add/action") && hint.contains("archive-writer.json"), "{hint}");
         let hint = told(403, "AuthorizationPermissionMismatch", &Aim::Read(&path)).hint.unwrap();
         assert!(hint.contains("blobs/read") && hint.contains("archive-reader.json"), "{hint}");
+        let hint = told(403, "AuthorizationPermissionMismatch", &Aim::Protect(&path)).hint.unwrap();
+        assert!(hint.contains("runAsSuperUser") && hint.contains("retention-admin.json"), "{hint}");
     }
 
     #[test]

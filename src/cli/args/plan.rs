@@ -125,7 +125,7 @@ fn version(text: &str) -> Result<Version, String> {
     Ok(Version::Whole { vault, object, id })
 }
 
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     let fits = (1..=500).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned()).ok_or_else(|| "a reason is one line of 1 to 500 characters".into())

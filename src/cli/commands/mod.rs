@@ -9,6 +9,7 @@ mod fleet;
 mod init;
 mod open;
 mod policy;
+mod protect;
 mod rebuild;
 mod restore;
 mod snapshot;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
         Command::History(arguments) => archive::history(&assembly(config)?, console, arguments).await,
         Command::Status(arguments) => status::run(config, console, arguments).await,
         Command::Verify(arguments) => verify::run(config, console, arguments).await,
+        Command::Protect(command) => protect::run(&assembly(config)?, console, command).await,
         Command::Policy(command) => policy::run(config, console, command),
         Command::Open(arguments) => open::run(config, console, arguments),
         Command::Restore(command) => restore::run(&perhaps_without_archive(config)?, console, command).await,

@@ -47,7 +47,7 @@ fn confirm(console: &Console, what: &str, target: &VaultUri, much: bool) -> Resu
 }
 
 /// Who is doing this, as the system tells: evidence, not authentication.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
     let plain = |c: char| c.is_alphanumeric() || "@._-\\".contains(c);

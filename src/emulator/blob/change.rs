@@ -122,7 +122,7 @@ pub(super) fn delete_policy(
     Ok(Response::new(StatusCode::OK))
 }
 
-/// Set Blob Legal Hold.
+/// Set Blob Legal Hold. GUESS[legal-hold-action]: that it takes the action that policies take; Microsoft's pages disagree.
 pub(super) fn set_hold(account: &mut Account, container: &str, name: &str, ask: &Ask) -> Result<Response, Refusal> {
     let hold = worm::requested_hold(ask)?.ok_or_else(|| Refusal::no_header(worm::HOLD))?;
     let version = governed(account, container, name, ask)?;

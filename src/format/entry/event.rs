@@ -6,7 +6,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use super::{Event, RestoreIntent, RestoreResult, SnapshotRef};
+use super::{Event, Protect, RestoreIntent, RestoreResult, SnapshotRef};
 
 /// An event of an unknown type, as it was read. Only reading makes one, so that it never disguises a known type.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,7 @@ impl Event {
             Event::Snapshot(_) => "snapshot",
             Event::RestoreIntent(_) => "restore-intent",
             Event::RestoreResult(_) => "restore-result",
+            Event::Protect(_) => "protect",
             Event::Unknown(opaque) => &opaque.kind,
         }
     }
@@ -42,11 +43,13 @@ impl Serialize for Event {
             Snapshot(&'a SnapshotRef),
             RestoreIntent(&'a RestoreIntent),
             RestoreResult(&'a RestoreResult),
+            Protect(&'a Protect),
         }
         match self {
             Event::Snapshot(event) => Known::Snapshot(event).serialize(serializer),
             Event::RestoreIntent(event) => Known::RestoreIntent(event).serialize(serializer),
             Event::RestoreResult(event) => Known::RestoreResult(event).serialize(serializer),
+            Event::Protect(event) => Known::Protect(event).serialize(serializer),
             Event::Unknown(opaque) => {
                 let mut map = serializer.serialize_map(None)?;
                 map.serialize_entry("type", &opaque.kind)?;
@@ -70,6 +73,7 @@ impl<'de> Deserialize<'de> for Event {
             "snapshot" => known(members).map(Event::Snapshot),
             "restore-intent" => known(members).map(Event::RestoreIntent),
             "restore-result" => known(members).map(Event::RestoreResult),
+            "protect" => known(members).map(Event::Protect),
             _ => Ok(Event::Unknown(Opaque { kind, members })),
         }
     }

@@ -214,6 +214,7 @@ fn check(entry: &Entry) -> Result<VaultUri, Error> {
         Event::RestoreResult(result) if result.intent == 0 || result.intent >= number => {
             Err(chain(format!("the result in entry {number} is of an intent in entry {}", result.intent)))
         }
+        Event::Protect(protect) => protect.check(),
         _ => Ok(()),
     }?;
     Ok(vault)

@@ -86,7 +86,7 @@ pub(super) async fn log(house: &House) -> Vec<String> {
                 let results: Vec<&str> = result.outcomes.iter().map(|outcome| outcome.result.name()).collect();
                 format!("result of {}: {}", result.intent, results.join(" "))
             }
-            Event::Unknown(_) => "unknown".to_owned(),
+            Event::Protect(_) | Event::Unknown(_) => "other".to_owned(),
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use crate::archive::Sequences;
@@ -18,6 +19,9 @@ pub(super) struct Inventory {
     pub(super) logs: BTreeMap<VaultUri, Sequences>,
     /// How the oldest version of each file is protected, by half the digest of its path.
     files: HashMap<[u8; 16], Protection>,
+    /// When the first of what no snapshot renews loses its protection: `archive.json`, and each vault's log.
+    archive: Option<DateTime<Utc>>,
+    records: BTreeMap<VaultUri, DateTime<Utc>>,
 }
 
 impl Inventory {
@@ -25,7 +29,7 @@ impl Inventory {
     pub(super) async fn read(store: &dyn store::Read) -> Result<Inventory> {
         let guard = store.guard().await?;
         let mut inventory = Inventory::default();
-        let mut list = store.list("vaults/");
+        let mut list = store.list("");
         while let Some(listed) = list.next().await {
             let listed = listed?;
             let Ok(path) = &listed.path else { continue };
@@ -36,9 +40,21 @@ impl Inventory {
                     | ArchivePath::Settings { vault, .. }
                     | ArchivePath::Manifest { vault, .. },
                 ) => (vault, None),
-                Some(ArchivePath::Archive) | None => continue,
+                Some(ArchivePath::Archive) => {
+                    // The oldest version comes first, and is the one that counts.
+                    inventory.archive = inventory.archive.or_else(|| ends(guard.covers(&listed)));
+                    continue;
+                }
+                None => continue,
             };
-            inventory.files.entry(key(path)).or_insert_with(|| guard.covers(&listed));
+            let protection = guard.covers(&listed);
+            if let std::collections::hash_map::Entry::Vacant(place) = inventory.files.entry(key(path)) {
+                place.insert(protection);
+                if let Some(end) = ends(protection).filter(|_| log.is_some()) {
+                    let first = inventory.records.entry(vault.clone()).or_insert(end);
+                    *first = (*first).min(end);
+                }
+            }
             let log_of = inventory.logs.entry(vault).or_default();
             if let Some(sequence) = log {
                 log_of.entry(sequence).or_insert(listed.version);
@@ -47,10 +63,20 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// When the first of what no snapshot of a vault renews loses its protection.
+    pub(super) fn records(&self, vault: &VaultUri) -> Option<DateTime<Utc>> {
+        self.records.get(vault).copied().into_iter().chain(self.archive).min()
+    }
+
     /// How a file is protected now; `None` where it is not there.
     pub(super) fn protection(&self, path: &StorePath) -> Option<Protection> {
         self.files.get(&key(path)).copied()
     }
+}
+
+/// When protection ends; a legal hold has no end.
+fn ends(protection: Protection) -> Option<DateTime<Utc>> {
+    protection.until.filter(|_| !protection.legal_hold)
 }
 
 fn key(path: &StorePath) -> [u8; 16] {

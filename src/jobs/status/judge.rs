@@ -12,6 +12,10 @@ use crate::store::Protection;
 /// A snapshot that is dated further ahead of this machine's clock has no age that could be believed.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
+/// How long before the end of what no snapshot renews somebody is told, at most: a container may protect for no longer than
+/// the policy's minimum, and an alarm that never ends is none.
+const NOTICE: TimeDelta = TimeDelta::days(30);
+
 /// Where a vault stands, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,6 +139,8 @@ pub struct Found {
     pub complete: Option<SnapshotRef>,
     /// How what the newest one needs is protected.
     pub shelter: Option<Shelter>,
+    /// When the first of what no snapshot renews, `archive.json` and the log, loses its protection.
+    pub records_until: Option<DateTime<Utc>>,
 }
 
 /// Judges, and says why in sentences; none where all is well.
@@ -145,6 +151,7 @@ pub fn judge(found: &Found, rule: &Rule, now: DateTime<Utc>) -> (Verdict, Vec<St
     let mut judged: Vec<(Verdict, String)> = Vec::new();
     judged.extend(age(found.complete.as_ref(), rule, now).map(|why| (Verdict::Stale, why)));
     judged.extend(found.shelter.iter().flat_map(|shelter| risks(shelter, newest.started.min(now), rule)));
+    judged.extend(found.records_until.and_then(|until| records(until, rule, now)).map(|why| (Verdict::AtRisk, why)));
     if newest.status == Status::Partial {
         let gaps = newest.counts.gaps;
         judged.push((
@@ -172,6 +179,17 @@ fn age(complete: Option<&SnapshotRef>, rule: &Rule, now: DateTime<Utc>) -> Optio
     (age > rule.max_age).then(|| {
         let allowed = duration::render(rule.max_age.to_std().unwrap_or_default());
         format!("the newest complete snapshot is {} old, and {allowed} is allowed", since(age))
+    })
+}
+
+/// Why the archive's own records may be lost, which no run renews.
+fn records(until: DateTime<Utc>, rule: &Rule, now: DateTime<Utc>) -> Option<String> {
+    (rule.worm && until < now + rule.protection_min.min(NOTICE)).then(|| {
+        let ends = if until <= now { "ended" } else { "ends" };
+        format!(
+            "protection of the log or of archive.json {ends} on {}, and no snapshot renews it: `protect extend` does",
+            until.format("%Y-%m-%d %H:%M")
+        )
     })
 }
 
@@ -257,7 +275,12 @@ mod tests {
 
     fn found(started: DateTime<Utc>, files: &[Option<Protection>]) -> Found {
         let newest = snapshot(started, Status::Complete, 0);
-        Found { complete: Some(newest.clone()), newest: Some(newest), shelter: Some(shelter(files)) }
+        Found {
+            complete: Some(newest.clone()),
+            newest: Some(newest),
+            shelter: Some(shelter(files)),
+            records_until: None,
+        }
     }
 
     fn verdict(found: &Found, now: DateTime<Utc>) -> Verdict {
@@ -284,7 +307,7 @@ mod tests {
     fn a_partial_snapshot_is_no_new_one_and_none_at_all_is_the_worst() {
         let complete = snapshot(at(0), Status::Complete, 0);
         let partial = snapshot(at(86_400), Status::Partial, 2);
-        let mut both = Found { newest: Some(partial), complete: Some(complete), shelter: None };
+        let mut both = Found { newest: Some(partial), complete: Some(complete), shelter: None, records_until: None };
         assert_eq!(
             judge(&both, &rule(), at(90_000)),
             (Verdict::Partial, vec!["the newest snapshot is partial: 2 gaps".to_owned()])
@@ -331,9 +354,23 @@ mod tests {
     }
 
     #[test]
+    fn records_that_no_snapshot_renews_are_at_risk_before_their_protection_ends() {
+        let min = rule().protection_min.min(NOTICE);
+        let found = |until| Found { records_until: Some(until), ..found(at(0), &[]) };
+        assert_eq!(verdict(&found(at(0) + min), at(0)), Verdict::Ok);
+        let (verdict, why) = judge(&found(at(0) + min), &rule(), at(1));
+        assert_eq!((verdict, why.len()), (Verdict::AtRisk, 1));
+        assert!(why[0].contains("ends on") && why[0].contains("protect extend"), "{why:?}");
+        assert!(judge(&found(at(0)), &rule(), at(1)).1[0].contains("ended on"));
+        let loose = Rule { worm: false, ..rule() };
+        assert_eq!(judge(&found(at(0)), &loose, at(1)).0, Verdict::Ok, "where nothing must be locked");
+    }
+
+    #[test]
     fn the_worst_reason_comes_first_and_names_are_in_order() {
         let newest = snapshot(at(0), Status::Partial, 1);
-        let found = Found { newest: Some(newest), complete: None, shelter: Some(shelter(&[None, locked(1)])) };
+        let shelter = Some(shelter(&[None, locked(1)]));
+        let found = Found { newest: Some(newest), complete: None, shelter, records_until: None };
         let (verdict, why) = judge(&found, &rule(), at(0));
         assert_eq!((verdict, why.len()), (Verdict::Tampered, 4));
         assert!(why[0].contains("1 of 2 files") && why[3].contains("1 gap"), "{why:?}");

@@ -188,7 +188,7 @@ async fn stand(
         });
         reasons.insert(0, error.to_string());
     }
-    let Found { newest, complete, shelter } = look.found;
+    let Found { newest, complete, shelter, .. } = look.found;
     Standing {
         vault: vault.clone(),
         name: rule.name,
@@ -227,6 +227,7 @@ impl Look {
             return Ok(());
         };
         self.entries = sequences.len() as u64;
+        self.found.records_until = inventory.and_then(|inventory| inventory.records(vault));
         self.walk(reader, vault, sequences, head).await?;
         if self.entries != head {
             let missing = head - self.entries;

@@ -2,7 +2,8 @@
 
 use akv_archiver::format::archive;
 use akv_archiver::format::entry::{
-    Became, Change, Entry, Event, IntentStep, LogFile, Outcome, RestoreIntent, RestoreResult, SnapshotRef,
+    Became, Change, Class, Entry, Event, IntentStep, LogFile, Outcome, Protect, ProtectAction, RestoreIntent,
+    RestoreResult, SnapshotRef, list,
 };
 use akv_archiver::format::paths;
 use akv_archiver::model::{Digest, Object};
@@ -12,12 +13,14 @@ use uuid::Uuid;
 use super::{Subject, Vector, manifests, replace, signer, time, vault};
 
 pub(super) fn all() -> Vec<Vector> {
-    [good(), json(), layout(), chain(), signatures()].concat()
+    [good(), json(), protection(), layout(), chain(), signatures()].concat()
 }
 
-/// The first log file as the specification shows it.
+/// The first log file, and the event of an extension, as the specification shows them.
 pub(super) fn examples() -> Vec<String> {
-    vec![text(&first().bytes())]
+    let line = text(fourth().line());
+    let event = line.split_once("\"event\":").unwrap().1.split_once(",\"format\"").unwrap().0;
+    vec![text(&first().bytes()), event.to_owned()]
 }
 
 fn first() -> LogFile {
@@ -49,6 +52,43 @@ fn third() -> LogFile {
     };
     let result = Event::RestoreResult(RestoreResult { intent: 2, outcomes: vec![outcome] });
     LogFile::build(second().successor(time(130), result).unwrap(), &signer()).unwrap()
+}
+
+fn fourth() -> LogFile {
+    let logs: Vec<_> = (1..4).map(|sequence| paths::log(&vault(), sequence).unwrap()).collect();
+    let archive = paths::archive().unwrap();
+    let version = Some("2026-11-21T01:30:05.1234567Z");
+    let listed = list(logs.iter().chain([&archive]).map(|path| (path, version)));
+    let protect = Event::Protect(Protect {
+        action: ProtectAction::Extend,
+        until: Some("2028-01-01T00:00:00Z".parse().unwrap()),
+        lock: false,
+        classes: vec![Class::Archive, Class::Log],
+        paths: Vec::new(),
+        reason: None,
+        operator: "ada".to_owned(),
+        versions: 4,
+        sha256: Digest::of(listed.as_bytes()),
+    });
+    LogFile::build(third().successor(time(200), protect).unwrap(), &signer()).unwrap()
+}
+
+/// A legal hold on one object's captures, in the place of the extension.
+fn held() -> LogFile {
+    let capture = manifests::capture_path();
+    let folder = capture.as_str().rsplit_once('/').unwrap().0;
+    let protect = Event::Protect(Protect {
+        action: ProtectAction::Hold,
+        until: None,
+        lock: false,
+        classes: vec![Class::Captures],
+        paths: vec![format!("{folder}/")],
+        reason: Some("case 7".to_owned()),
+        operator: "ada".to_owned(),
+        versions: 1,
+        sha256: Digest::of(list([(&capture, None)]).as_bytes()),
+    });
+    LogFile::build(third().successor(time(200), protect).unwrap(), &signer()).unwrap()
 }
 
 fn snapshot(sequence: u64) -> Event {
@@ -108,6 +148,8 @@ fn good() -> Vec<Vector> {
         make("snapshot", "ok", "the first entry of a log", first().bytes()),
         make("restore-intent", "ok", "the second entry: one subtree before it", second().bytes()),
         make("restore-result", "ok", "the third entry", third().bytes()),
+        make("protect-extend", "ok", "archive.json and the log are protected for longer", fourth().bytes()),
+        make("protect-hold", "ok", "a legal hold on the captures of one object", held().bytes()),
         make(
             "unknown-event",
             "ok",
@@ -194,6 +236,48 @@ fn json() -> Vec<Vector> {
             "bad-member",
             "a vault is its host in lower case",
             one("\"vault\":\"prod.", "\"vault\":\"Prod."),
+        ),
+    ]
+}
+
+fn protection() -> Vec<Vector> {
+    let before = [first(), second(), third()];
+    let wrong = |name: &str, comment: &str, of: &LogFile, from: &str, to: &str| {
+        make(name, "bad-member", comment, changed(of, &before, from, to))
+    };
+    let (fourth, held) = (fourth(), held());
+    vec![
+        wrong(
+            "protect-without-time",
+            "an extension to no time",
+            &fourth,
+            "\"type\":\"protect\",\"until\":\"2028-01-01T00:00:00Z\",",
+            "\"type\":\"protect\",",
+        ),
+        wrong(
+            "protect-hold-with-time",
+            "a legal hold until a time",
+            &held,
+            "\"type\":\"protect\",",
+            "\"type\":\"protect\",\"until\":\"2028-01-01T00:00:00Z\",",
+        ),
+        wrong("protect-hold-that-locks", "a legal hold that locks", &held, "\"lock\":false", "\"lock\":true"),
+        wrong("protect-without-reason", "a legal hold for no reason", &held, "\"reason\":\"case 7\",", ""),
+        wrong("protect-no-versions", "an extension of nothing", &fourth, "\"versions\":4", "\"versions\":0"),
+        wrong(
+            "protect-classes-unsorted",
+            "classes in another order than theirs",
+            &fourth,
+            "[\"archive\",\"log\"]",
+            "[\"log\",\"archive\"]",
+        ),
+        wrong("protect-no-class", "an extension of no class", &fourth, "[\"archive\",\"log\"]", "[]"),
+        wrong(
+            "protect-unknown-class",
+            "a class that nobody knows",
+            &fourth,
+            "[\"archive\",\"log\"]",
+            "[\"archive\",\"logs\"]",
         ),
     ]
 }
