@@ -11,6 +11,7 @@ mod crash;
 mod documents;
 mod emulator;
 mod faults;
+mod fuzz;
 mod pace;
 mod policies;
 mod recordings;

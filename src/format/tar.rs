@@ -79,7 +79,11 @@ pub(super) fn read_json<T: DeserializeOwned>(name: &str, text: &[u8], format: &s
     let text = text.strip_suffix(b"\n");
     let text = text.ok_or_else(|| Error::new(Fault::NotJson, format!("{name}: the newline at the end is missing")))?;
     json::check_format(text, format).map_err(|error| error.at(name))?;
-    serde_json::from_slice(text).map_err(|error| Error::new(Fault::BadMember, format!("{name}: {error}")))
+    serde_json::from_slice(text).map_err(|error| {
+        // The error's own text repeats the value, which may be anything.
+        let at = format!("line {} column {}", error.line(), error.column());
+        Error::new(Fault::BadMember, format!("{name}: {at}: not what the format has there"))
+    })
 }
 
 /// Takes one member off the front.
