@@ -12,6 +12,7 @@ mod policy;
 mod rebuild;
 mod restore;
 mod resume;
+mod secrets;
 mod status;
 mod story;
 mod verify;

@@ -141,7 +141,7 @@ async fn rotation_policies(reader: &Reader<'_>, identities: &Identities, plan: &
         .collect();
     let opened: Vec<Result<(Name, Option<Value>)>> = futures::stream::iter(captures)
         .map(|(name, capture)| async move {
-            let policy = open(reader, identities, &capture).await?.metadata.rotation_policy;
+            let policy = open(reader, identities, &capture).await?.metadata.rotation_policy.take();
             Ok((name, policy.and_then(|raw| serde_json::from_str(raw.get()).ok())))
         })
         .buffered(IN_FLIGHT)
