@@ -88,7 +88,7 @@ fn smoke(target: &Target, seeds: &[Vec<u8>], cases: usize, seed: u64) -> Result<
 fn no_damage_to_the_corpora_breaks_a_promise() {
     let corpus = committed();
     let (cases, seed) = (number("AKV_ARCHIVER_FUZZ_CASES", CASES), number("AKV_ARCHIVER_FUZZ_SEED", 1) as u64);
-    let results: Vec<(&str, Result<(usize, usize), String>, std::time::Duration)> = std::thread::scope(|scope| {
+    let results: Vec<_> = std::thread::scope(|scope| {
         let half = TARGETS.len().div_ceil(2);
         let workers: Vec<_> = TARGETS
             .chunks(half)

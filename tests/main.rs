@@ -12,6 +12,7 @@ mod documents;
 mod emulator;
 mod faults;
 mod fuzz;
+mod memory;
 mod pace;
 mod policies;
 mod recordings;
