@@ -98,6 +98,8 @@ fn no_damage_to_the_corpora_breaks_a_promise() {
                     let run = |target: &'static Target| {
                         let seeds: Vec<Vec<u8>> = corpus[target.name].values().cloned().collect();
                         let begun = std::time::Instant::now();
+                        // What opens a file computes on a curve, which takes its time unoptimised.
+                        let cases = if target.name == "sealed" { cases / 4 } else { cases };
                         (target.name, smoke(target, &seeds, cases, seed), begun.elapsed())
                     };
                     targets.iter().map(run).collect::<Vec<_>>()
