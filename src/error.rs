@@ -174,6 +174,21 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     }
 }
 
+/// Longer than any sentence of ours, in characters: what is longer quotes what somebody made long.
+const DETAIL_MAX: usize = 500;
+
+/// A sentence that may quote what was read: without control characters, and cut where it gets too long.
+pub fn bounded(detail: String) -> String {
+    match detail.char_indices().nth(DETAIL_MAX) {
+        None if !detail.contains(char::is_control) => detail,
+        cut => {
+            let end = cut.map_or(detail.len(), |(end, _)| end);
+            let plain = detail.get(..end).unwrap_or_default().replace(char::is_control, " ");
+            if cut.is_some() { plain + "…" } else { plain }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,3 +33,6 @@ pub mod assemble;
 pub mod emulator;
 
 pub mod cli;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bounded};
 
 /// A text, and what it is called in messages: mostly the path of its file.
 pub struct Source {
@@ -36,7 +36,7 @@ impl Source {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().map(|span| position(&self.text, span.start));
-            Error::usage(format!("{}{}", self.place(at), without_values(error.message())))
+            Error::usage(format!("{}{}", self.place(at), brief(&without_values(error.message()))))
         })
     }
 
@@ -78,6 +78,11 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// Not longer than a message should be, whatever is quoted in it. TOML's parser writes several lines.
+fn brief(message: &str) -> String {
+    message.lines().take(3).map(|line| bounded(line.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
 /// What serde says of a value of the wrong type repeats the value, and someone may have put a secret there.

@@ -18,7 +18,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("progress", NOTHING, "a listener knows nothing of who talks to it"),
     ("located", "error", "where something stands in a file does not depend on what it means"),
     ("model", NOTHING, "nouns are pure: no input, no output, no time"),
-    ("tlog", "model", "the tree and the notes are C2SP's and know nothing of vaults"),
+    ("tlog", "error, model", "the tree and the notes are C2SP's and know nothing of vaults"),
     ("format", "error, model, tlog", "bytes at rest are pure functions: docs/FORMAT.md is all they know"),
     ("policy", "error, located, model", "a policy is a value: who follows it is not its business"),
     ("seal", "error", "encryption sees bytes, never what they mean or where they go"),
@@ -34,6 +34,7 @@ const MODULES: &[(&str, &str, &str)] = &[
     ("assemble", "ambient, archive, azure, capture, config, error, jobs, located, model, policy, seal, store, tlog, vault, verify", "wiring hands out doors and does no work of its own"),
     ("emulator", "error", "the emulator shares no code with what it judges, so that a wrong belief is not held twice"),
     ("cli", "ambient, assemble, config, emulator, error, format, jobs, model, policy, progress, restore, seal, vault, verify", "the command line runs jobs through assembled doors; it reaches for no door itself"),
+    ("fuzzing", "azure, config, format, model, policy, restore, seal, tlog, verify", "a fuzzer calls the parsers that the program uses, and has none of its own"),
 ];
 
 /// Crates that only these modules may name, so that each can be replaced, and audited, in one place.
@@ -47,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("azure, emulator", &["reqwest"]),
     ("seal", &["age"]),
     ("format", &["tar", "zstd"]),
-    ("seal, store", &["rustix"]),
+    ("cli, seal, store", &["rustix"]),
     ("config, emulator, located", &["toml"]),
     ("cli", &["clap", "clap_complete", "clap_mangen", "indicatif", "rpassword", "toml_edit", "tracing_subscriber"]),
     ("emulator", &["http_body_util", "hyper", "hyper_util", "rcgen", "tokio_rustls"]),

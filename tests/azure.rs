@@ -305,7 +305,8 @@ async fn the_settings_of_a_vault_are_read_whole() {
     assert_eq!(fingerprint(&again).unwrap(), fingerprint(&settings).unwrap(), "nothing in it changes of its own");
 
     let bare = capture::settings(&stage.vault("bare"), None, "tool", stage.emulator.now()).await;
-    let documents = bare.settings.unwrap().documents;
+    let settings = bare.settings.unwrap();
+    let documents = &settings.documents;
     assert_eq!((documents[&Document::Issuers].get(), documents[&Document::Contacts].get()), ("[]", "null"));
 }
 

@@ -12,6 +12,8 @@ mod crash_protect;
 mod documents;
 mod emulator;
 mod faults;
+mod fuzz;
+mod memory;
 mod pace;
 mod policies;
 mod recordings;

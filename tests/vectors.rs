@@ -141,6 +141,11 @@ fn committed() -> BTreeMap<PathBuf, Vector> {
     vectors
 }
 
+/// Every vector's folder, name and bytes: what fuzzing starts from.
+pub(crate) fn payloads() -> Vec<(&'static str, String, Vec<u8>)> {
+    committed().into_values().map(|vector| (vector.subject.folder(), vector.name, vector.bytes)).collect()
+}
+
 fn regenerate() {
     for subject in Subject::ALL {
         let folder = folder().join(subject.folder());

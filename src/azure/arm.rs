@@ -255,6 +255,19 @@ fn retention(policy: Option<&Value>) -> Retention {
     Retention { mode, days }
 }
 
+/// How many of the things that are read of resources are in this one.
+#[cfg(feature = "fuzzing")]
+pub(super) fn read_any(resource: &RawValue) -> usize {
+    let found = value(resource);
+    let known = [
+        retention(found.get("properties")).days.is_some(),
+        regions::shown(&found).is_some(),
+        rights::grant(found.clone()).is_some(),
+        discover::sighting(found).is_some(),
+    ];
+    known.into_iter().filter(|known| *known).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Stage, Step, answer};

@@ -12,6 +12,8 @@ mod cloud;
 mod container;
 mod credential;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod lent;
 mod listing;
 mod objects;
 mod retry;

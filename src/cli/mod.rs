@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod console;
+mod core_dumps;
 #[cfg(feature = "emulator")]
 mod demo;
 mod diagnosis;
@@ -36,6 +37,7 @@ const BLOCKING: usize = 16;
 
 /// Runs the program with the given arguments, the program's name first.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    core_dumps::never();
     let wants_json = wants_json(&arguments);
     let cli = match Cli::try_parse_from(without_separator(arguments)) {
         Ok(cli) => cli,

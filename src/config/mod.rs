@@ -334,22 +334,41 @@ impl Settings {
             Some(path) => Some(cwd.join(path)),
             None => Some(cwd.join(FILE_NAME)).filter(|path| path.exists()),
         };
-        let mut raw = file::Raw::default();
         let mut source = None;
         if let Some(path) = &found {
             let file = Source::read(path, file::LIMIT)
                 .map_err(|error| error.hint("`akv-archiver init` makes one; --config names another"))?;
-            raw = file.parse().map_err(hinted)?;
-            raw.resolve(path.parent().unwrap_or(cwd));
-            source = Some(file);
+            source = Some((file, path.parent().unwrap_or(cwd)));
         } else if !env.keys().any(|name| name.starts_with(PREFIX)) {
             return Err(Error::usage(format!("there are no settings: no {FILE_NAME} in {}", cwd.display()))
                 .hint("`akv-archiver init` makes one; --config names another; the environment can replace it"));
         }
+        Settings::understand(source, cwd, env, archive)
+    }
+
+    /// Settings from a text, called `origin` in messages; paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn parse(origin: &str, text: &str, base: &Path, env: &BTreeMap<String, String>) -> Result<Self> {
+        Settings::understand(Some((Source::new(origin, text), base)), base, env, true)
+    }
+
+    fn understand(
+        source: Option<(Source, &Path)>,
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+        archive: bool,
+    ) -> Result<Self> {
+        let mut raw = file::Raw::default();
+        if let Some((file, base)) = &source {
+            raw = file.parse().map_err(hinted)?;
+            raw.resolve(base);
+        }
         environment::apply(&mut raw, env, cwd)?;
         check::settings(raw, env, archive).map_err(|complaint| {
             let at: Vec<&str> = complaint.at.iter().map(String::as_str).collect();
-            let place = source.as_ref().map_or_else(|| "environment: ".to_owned(), |source| source.locate(&at));
+            let place = source.as_ref().map_or_else(|| "environment: ".to_owned(), |(source, _)| source.locate(&at));
             Error::usage(format!("{place}{}", complaint.message)).hint(complaint.hint)
         })
     }

@@ -119,6 +119,13 @@ impl std::fmt::Debug for Capture {
     }
 }
 
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        let Metadata { listed, versions, bundles, rotation_policy, .. } = self;
+        tar::wipe([listed].into_iter().chain(versions).chain(bundles).chain(rotation_policy));
+    }
+}
+
 impl BackupFacts {
     /// The facts of a blob.
     pub fn of(blob: &[u8]) -> Self {
@@ -138,7 +145,7 @@ pub fn pack(capture: &Capture) -> Result<Zeroizing<Vec<u8>>, Error> {
 pub fn files(capture: &Capture) -> Result<[NamedFile; 3], Error> {
     Ok([
         ("backup.blob", capture.blob.clone()),
-        ("metadata.json", Zeroizing::new(tar::write_json(METADATA.0, &capture.metadata)?)),
+        ("metadata.json", tar::write_json(METADATA.0, &capture.metadata)?),
         ("README.txt", Zeroizing::new(readme(&capture.metadata).into_bytes())),
     ])
 }

@@ -104,13 +104,13 @@ pub struct Error {
 impl Error {
     /// A fault.
     pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Error { fault, detail: detail.into() }
+        Error { fault, detail: error::bounded(detail.into()) }
     }
 
     /// Says where: `place: detail`.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.detail = format!("{place}: {}", self.detail);
+        self.detail = error::bounded(format!("{place}: {}", self.detail));
         self
     }
 }

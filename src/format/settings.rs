@@ -82,6 +82,12 @@ impl fmt::Debug for Settings {
     }
 }
 
+impl Drop for Settings {
+    fn drop(&mut self) {
+        tar::wipe(self.documents.values_mut());
+    }
+}
+
 /// The compressed tar of settings, ready to be sealed. The same settings give the same bytes.
 pub fn pack(settings: &Settings) -> Result<Zeroizing<Vec<u8>>, Error> {
     check(settings)?;
@@ -91,10 +97,7 @@ pub fn pack(settings: &Settings) -> Result<Zeroizing<Vec<u8>>, Error> {
 
 /// The two files of settings.
 pub fn files(settings: &Settings) -> Result<[NamedFile; 2], Error> {
-    Ok([
-        (TEXT.0, Zeroizing::new(tar::write_json(TEXT.0, settings)?)),
-        ("README.txt", Zeroizing::new(readme(settings).into_bytes())),
-    ])
+    Ok([(TEXT.0, tar::write_json(TEXT.0, settings)?), ("README.txt", Zeroizing::new(readme(settings).into_bytes()))])
 }
 
 /// Reads what [`pack`] made, and refuses anything else.

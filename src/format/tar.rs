@@ -6,7 +6,8 @@ use ::tar::{EntryType, Header};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
+use serde_json::value::RawValue;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Error, Fault, json, zst};
 
@@ -67,11 +68,35 @@ pub(super) fn mtime(captured_at: DateTime<Utc>) -> Result<u64, Error> {
 }
 
 /// A JSON file's text: one document and a newline.
-pub(super) fn write_json<T: Serialize>(name: &str, document: &T) -> Result<Vec<u8>, Error> {
-    let mut text =
-        serde_json::to_vec(document).map_err(|error| Error::new(Fault::NotJson, format!("{name}: {error}")))?;
+pub(super) fn write_json<T: Serialize>(name: &str, document: &T) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let failed = |error: serde_json::Error| Error::new(Fault::NotJson, format!("{name}: {error}"));
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, document).map_err(failed)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(length.0 + 1));
+    serde_json::to_writer(&mut *text, document).map_err(failed)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// Counts what is written: a buffer of the right length never moves, and so leaves no copy behind.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Overwrites the service's own words, which may be more than anybody should have written into a tag.
+pub(super) fn wipe<'a>(words: impl IntoIterator<Item = &'a mut Box<RawValue>>) {
+    for raw in words {
+        String::from(Box::<str>::from(std::mem::take(raw))).zeroize();
+    }
 }
 
 /// The document of a JSON file, which must name its `format`.
@@ -79,7 +104,11 @@ pub(super) fn read_json<T: DeserializeOwned>(name: &str, text: &[u8], format: &s
     let text = text.strip_suffix(b"\n");
     let text = text.ok_or_else(|| Error::new(Fault::NotJson, format!("{name}: the newline at the end is missing")))?;
     json::check_format(text, format).map_err(|error| error.at(name))?;
-    serde_json::from_slice(text).map_err(|error| Error::new(Fault::BadMember, format!("{name}: {error}")))
+    serde_json::from_slice(text).map_err(|error| {
+        // The error's own text repeats the value, which may be anything.
+        let at = format!("line {} column {}", error.line(), error.column());
+        Error::new(Fault::BadMember, format!("{name}: {at}: not what the format has there"))
+    })
 }
 
 /// Takes one member off the front.

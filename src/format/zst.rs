@@ -13,7 +13,7 @@ use super::{Error, Fault};
 const LEVEL: i32 = 3;
 
 /// What a frame begins with.
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The bit of the byte behind it that says: the window is the whole content.
 const SINGLE_SEGMENT: u8 = 0x20;

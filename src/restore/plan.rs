@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::slot::{Seen, slots_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bounded};
 use crate::format::manifest::CaptureRef;
 use crate::model::{Digest, Object, VaultUri};
 
@@ -73,11 +73,11 @@ impl Plan {
         if bytes.len() as u64 > Plan::FILE_MAX {
             return Err(Error::usage(format!("the plan is longer than {} bytes", Plan::FILE_MAX)));
         }
-        let no_plan = |error: serde_json::Error| Error::usage(format!("it is no plan: {error}"));
+        let no_plan = |error: serde_json::Error| Error::usage(bounded(format!("it is no plan: {error}")));
         let head: Head = serde_json::from_slice(bytes).map_err(no_plan)?;
         if head.format != Plan::FORMAT {
             let message = format!("it is a plan of format {:?}, not {:?}", head.format, Plan::FORMAT);
-            return Err(Error::usage(message).hint("make a new plan with this version"));
+            return Err(Error::usage(bounded(message)).hint("make a new plan with this version"));
         }
         let plan: Plan = serde_json::from_slice(bytes).map_err(no_plan)?;
         match plan.contradiction() {

@@ -44,15 +44,9 @@ impl Identities {
     /// [`Kind::Usage`] with file and line for what cannot be read or parsed, [`Kind::NoIdentity`] for a wrong or missing
     /// passphrase. No message repeats a file's content.
     pub fn from_files(paths: &[PathBuf], prompt: Arc<dyn Prompt>) -> Result<Self> {
-        let mut identities =
-            Identities { native: Vec::new(), plugins: Vec::new(), prompt: Asking(prompt), turn: Mutex::default() };
+        let mut identities = Identities::none(prompt);
         for path in paths {
-            let bytes = read(path)?;
-            let (native, plugins) = (identities.native.len(), identities.plugins.len());
-            identities.add(path, &bytes)?;
-            if (identities.native.len(), identities.plugins.len()) == (native, plugins) {
-                return Err(Error::usage(format!("identity file {} holds no identity", path.display())));
-            }
+            identities.add(path, &read(path)?)?;
         }
         if paths.is_empty() {
             return Err(Error::usage("no identity file is given").hint("set `identity` in [archive]"));
@@ -60,7 +54,30 @@ impl Identities {
         Ok(identities)
     }
 
+    /// Reads the content of one identity file; messages call it `path`.
+    ///
+    /// # Errors
+    /// As [`Identities::from_files`].
+    pub fn parse(path: &Path, bytes: &[u8], prompt: Arc<dyn Prompt>) -> Result<Self> {
+        let mut identities = Identities::none(prompt);
+        identities.add(path, bytes)?;
+        Ok(identities)
+    }
+
+    fn none(prompt: Arc<dyn Prompt>) -> Self {
+        Identities { native: Vec::new(), plugins: Vec::new(), prompt: Asking(prompt), turn: Mutex::default() }
+    }
+
     fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let (native, plugins) = (self.native.len(), self.plugins.len());
+        self.add_any(path, bytes)?;
+        match (self.native.len(), self.plugins.len()) == (native, plugins) {
+            true => Err(Error::usage(format!("identity file {} holds no identity", path.display()))),
+            false => Ok(()),
+        }
+    }
+
+    fn add_any(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
         if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
             let text = self.unlock(path, bytes)?;
             return self.add_lines(path, &text);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::bounded;
+
 /// Why something is refused. The names are stable: vectors and findings carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -57,7 +59,7 @@ pub struct Error {
 impl Error {
     /// A fault.
     pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Error { fault, detail: detail.into() }
+        Error { fault, detail: bounded(detail.into()) }
     }
 }
 

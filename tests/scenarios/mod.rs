@@ -13,6 +13,7 @@ mod protect;
 mod rebuild;
 mod restore;
 mod resume;
+mod secrets;
 mod status;
 mod story;
 mod verify;

@@ -32,6 +32,18 @@ struct Properties {
     vault_uri: String,
 }
 
+/// The vault that one item of the list describes.
+pub(super) fn sighting(item: Value) -> Option<Sighting> {
+    let found: Resource = serde_json::from_value(item).ok()?;
+    Some(Sighting {
+        resource_id: found.id,
+        address: found.properties.vault_uri,
+        // Written `westeurope` by some versions of the service and `West Europe` by others.
+        location: found.location.to_lowercase().replace(' ', ""),
+        tags: found.tags.unwrap_or_default(),
+    })
+}
+
 impl Arm {
     fn nonsense(&self, doing: &str, action: &str, why: &str) -> Error {
         let host = self.endpoint.host_str().unwrap_or_default();
@@ -53,18 +65,8 @@ impl Discover for Arm {
         let doing = format!("list the vaults of subscription {subscription}");
         let path = format!("/subscriptions/{subscription}/providers/Microsoft.KeyVault/vaults");
         let list = self.list(&path, VAULTS_API, &doing, READ_VAULTS).await?;
-        let sighting = |item: Value| {
-            let found: Resource = serde_json::from_value(item)
-                .map_err(|_| self.nonsense(&doing, READ_VAULTS, "a vault in it is not described as a vault is"))?;
-            Ok(Sighting {
-                resource_id: found.id,
-                address: found.properties.vault_uri,
-                // Written `westeurope` by some versions of the service and `West Europe` by others.
-                location: found.location.to_lowercase().replace(' ', ""),
-                tags: found.tags.unwrap_or_default(),
-            })
-        };
-        list.into_iter().map(sighting).collect()
+        let sightings: Option<Vec<Sighting>> = list.into_iter().map(sighting).collect();
+        sightings.ok_or_else(|| self.nonsense(&doing, READ_VAULTS, "a vault in it is not described as a vault is"))
     }
 }
 

@@ -48,7 +48,7 @@ impl Arm {
 }
 
 /// A region and its geography. Those that are no place, such as `global`, have none.
-fn shown(item: &Value) -> Option<(String, Geography)> {
+pub(super) fn shown(item: &Value) -> Option<(String, Geography)> {
     let region = region_name(item.get("name")?.as_str()?)?;
     let geography = item.get("metadata")?.get("geography")?.as_str().and_then(Geography::parse)?;
     Some((region, geography))

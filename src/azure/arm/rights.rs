@@ -30,21 +30,23 @@ struct Item {
     not_data_actions: Vec<String>,
 }
 
+/// What one item of the list grants.
+pub(super) fn grant(item: Value) -> Option<Grant> {
+    let Item { actions, not_actions, data_actions, not_data_actions } = serde_json::from_value(item).ok()?;
+    Some(Grant { actions, not_actions, data_actions, not_data_actions })
+}
+
 impl Arm {
     async fn permissions(&self, id: &str, what: &str) -> Result<Permissions, Error> {
         let doing = format!("ask what this identity may do with {what}");
         let path = format!("{id}/providers/Microsoft.Authorization/permissions");
         let list = self.list(&path, PERMISSIONS_API, &doing, READ_PERMISSIONS).await?;
-        let grant = |item: Value| {
-            let item: Item = serde_json::from_value(item).map_err(|_| {
-                let host = self.endpoint.host_str().unwrap_or_default();
-                let failure = Failure::malformed("an item in it is no list of permissions".to_owned());
-                management_error(&failure, host, &doing, READ_PERMISSIONS)
-            })?;
-            let Item { actions, not_actions, data_actions, not_data_actions } = item;
-            Ok(Grant { actions, not_actions, data_actions, not_data_actions })
-        };
-        Ok(Permissions(list.into_iter().map(grant).collect::<Result<_, Error>>()?))
+        let grants: Option<Vec<Grant>> = list.into_iter().map(grant).collect();
+        grants.map(Permissions).ok_or_else(|| {
+            let host = self.endpoint.host_str().unwrap_or_default();
+            let failure = Failure::malformed("an item in it is no list of permissions".to_owned());
+            management_error(&failure, host, &doing, READ_PERMISSIONS)
+        })
     }
 
     /// What the caller may do with the container at `address`: all that is granted there and above.

@@ -148,7 +148,7 @@ async fn rotation_policies(
         .collect();
     let opened: Vec<Result<(Name, Option<Value>)>> = futures::stream::iter(captures)
         .map(|(name, capture)| async move {
-            let policy = open(reader, identities, &capture).await?.metadata.rotation_policy;
+            let policy = open(reader, identities, &capture).await?.metadata.rotation_policy.take();
             Ok((name, policy.and_then(|raw| serde_json::from_str(raw.get()).ok())))
         })
         .buffered(IN_FLIGHT)

@@ -1,0 +1,4 @@
+//! See `akv_archiver::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| akv_archiver::fuzzing::check("backup-header", bytes).map(drop).unwrap());
