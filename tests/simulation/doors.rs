@@ -74,10 +74,6 @@ impl Process {
         Duration::from_millis(self.world.stage.chance(|chance| chance.between(1, 25_000)) as u64)
     }
 
-    pub(crate) fn clock(&self) -> StageClock {
-        StageClock(self.world.stage.clone())
-    }
-
     pub(crate) fn vault(&self, number: usize) -> VaultDoor {
         VaultDoor { process: self.clone(), number }
     }

@@ -134,7 +134,7 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
         }
         complete.reverse();
     });
-    for snapshot in complete.into_iter().take(4) {
+    for snapshot in complete.into_iter().take(2) {
         world.count("snapshots brought back whole");
         if let Err(why) = comes_back(world, model, snapshot) {
             wrong.push(format!("snapshot {} of {}: {why}", snapshot.sequence, snapshot.vault.name()));

@@ -105,6 +105,17 @@ impl Model {
         self.history[number].last().is_some_and(|moment| moment.deleted.contains(object))
     }
 
+    /// What is live in a vault.
+    pub(crate) fn live(&self, number: usize) -> Vec<Object> {
+        self.history[number].last().into_iter().flat_map(|moment| moment.live.keys().cloned()).collect()
+    }
+
+    /// What the newest snapshot of a vault has.
+    pub(crate) fn captured(&self, world: &World, number: usize) -> Vec<Object> {
+        let newest = self.snapshots.iter().filter(|snapshot| world.number(&snapshot.vault) == number).last();
+        newest.map(|snapshot| self.claims(snapshot).into_keys().collect()).unwrap_or_default()
+    }
+
     /// Something of each vault that was ever live.
     pub(crate) fn ever(&self, number: usize) -> Vec<Object> {
         let all: BTreeSet<&Object> = self.history[number].iter().flat_map(|moment| moment.live.keys()).collect();
@@ -250,7 +261,7 @@ impl Model {
                 let status = found.status;
                 self.wrong(format!("snapshot {sequence} of {} ({status:?}): {}: {why}", vault.name(), line.object()));
             }
-            for gap in &line.gap {
+            if let Some(gap) = &line.gap {
                 self.count_gap(world, &gap.code);
             }
         }

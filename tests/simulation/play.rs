@@ -81,7 +81,7 @@ impl Play {
             self.world.put(number, &object);
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 10 + chance.below(30));
+        let mut deeds = self.world.stage.chance(|chance| 8 + chance.below(24));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0
                 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
@@ -101,8 +101,12 @@ impl Play {
         let idle = self.running.is_empty();
         let what = self.world.stage.chance(|chance| chance.below(100));
         match what {
-            0..30 => self.people(),
-            30..45 if idle => {
+            0..24 => self.people(),
+            24..30 => {
+                let number = self.world.stage.chance(|chance| chance.below(self.world.vaults.len()));
+                self.world.disaster(number, &self.model.live(number));
+            }
+            30..40 if idle => {
                 let passes = self.world.stage.chance(|chance| match chance.below(4) {
                     0 => TimeDelta::minutes(chance.between(1, 120)),
                     1 => TimeDelta::hours(chance.between(1, 60)),
@@ -114,10 +118,14 @@ impl Play {
                 self.world.stage.advance(passes);
             }
             _ if self.running.len() >= 4 => {}
-            45..72 => self.start(Job::Snapshot, true),
-            72..86 => self.start(Job::Restore, true),
-            86..93 => self.start(Job::Resume, true),
-            93..97 => self.start(Job::Verify, true),
+            40..60 => self.start(Job::Snapshot, true),
+            // Two at once are where it becomes interesting.
+            60..64 => (0..2).for_each(|_| self.start(Job::Snapshot, true)),
+            64..80 => self.start(Job::Restore, true),
+            80..86 => (0..2).for_each(|_| self.start(Job::Restore, true)),
+            86..92 => self.start(Job::Resume, true),
+            92..94 => (0..2).for_each(|_| self.start(Job::Resume, true)),
+            94..97 => self.start(Job::Verify, true),
             97..100 => self.start(Job::Status, true),
             _ => self.people(),
         }
@@ -168,6 +176,9 @@ impl Play {
 
     fn future(&self, job: Job, process: Process, number: usize, stop: Arc<Stop>, rough: bool) -> BoxFuture<'static, Ended> {
         let world = &self.world;
+        let captured = self.model.captured(&self.world, number);
+        let (mut gone, there): (Vec<_>, Vec<_>) =
+            captured.into_iter().partition(|object| !self.model.is_live(number, object));
         let ever = self.model.ever(number);
         let newest = self.model.snapshots.iter().filter(|it| world.number(&it.vault) == number).last();
         let newest = newest.map(|snapshot| snapshot.sequence);
@@ -182,11 +193,21 @@ impl Play {
             }
             Job::Restore => {
                 let to = if chance.one_in(3) { chance.below(world.vaults.len()) } else { number };
-                let some = chance.below(4);
-                let objects: Vec<_> = (0..some).filter_map(|_| chance.pick(&ever).cloned()).collect();
-                let point = match (chance.below(6), newest) {
-                    (0, Some(newest)) => Point::Snapshot(1 + chance.below(newest as usize) as u64),
-                    (1, _) => Point::Time(now - TimeDelta::hours(chance.between(0, 200))),
+                // Mostly what is gone; now and then what is there, what may never have been captured, and everything.
+                let mut objects = match chance.below(8) {
+                    0 => Vec::new(),
+                    1 => chance.pick(&ever).into_iter().cloned().collect(),
+                    2 => chance.pick(&there).into_iter().cloned().collect(),
+                    _ => {
+                        gone.truncate(1 + chance.below(5));
+                        gone
+                    }
+                };
+                objects.dedup();
+                let point = match (chance.below(8), newest) {
+                    (0, Some(newest)) if chance.one_in(3) => Point::Snapshot(1 + chance.below(newest as usize) as u64),
+                    (0, Some(newest)) => Point::Snapshot(newest),
+                    (1, Some(_)) => Point::Time(now - TimeDelta::hours(chance.between(0, 200))),
                     _ => Point::Newest,
                 };
                 let allowed = Allowed {

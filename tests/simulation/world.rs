@@ -270,6 +270,24 @@ impl World {
         self.stage.tell(format_args!("somebody {what} {object} in {}", house.memory.uri().name()));
     }
 
+    /// Deletes many objects of a vault, and purges what it may: what restores are for.
+    pub(crate) fn disaster(&self, number: usize, live: &[Object]) {
+        let house = &self.vaults[number];
+        let doomed: Vec<(Object, bool)> = self.stage.chance(|chance| {
+            let doomed = live.iter().filter(|_| !chance.one_in(3)).cloned().collect::<Vec<_>>();
+            doomed.into_iter().map(|object| (object, !chance.one_in(3))).collect()
+        });
+        for (object, purge) in doomed.iter().filter(|(object, _)| !self.busy(number, object)) {
+            house.memory.delete(object);
+            self.changes(number, object, &[house.deleting]);
+            if *purge && house.deleting.is_zero() && Write::purge(&house.memory, object).now_or_never().unwrap().is_ok() {
+                self.changes(number, object, &[house.purging]);
+            }
+        }
+        self.count("disasters");
+        self.stage.tell(format_args!("a disaster befalls {}", house.memory.uri().name()));
+    }
+
     /// Adds a version, and the object where it is new.
     pub(crate) fn put(&self, number: usize, object: &Object) -> &'static str {
         let house = &self.vaults[number];
