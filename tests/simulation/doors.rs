@@ -137,11 +137,7 @@ impl VaultDoor {
     }
 
     /// One page of a list: what stands behind the cursor now. Lists are no snapshots.
-    async fn page(
-        &self,
-        what: &Listing,
-        after: Option<String>,
-    ) -> Result<(Page, Option<Option<String>>), Error> {
+    async fn page(&self, what: &Listing, after: Option<String>) -> Result<(Page, Option<Option<String>>), Error> {
         let vault = &self.process.world.vaults[self.number];
         let shown = match what {
             Listing::Live(kind) => format!("lists live {}", kind.plural()),
@@ -281,9 +277,10 @@ fn shown(path: &StorePath) -> String {
 
 impl StoreDoor {
     fn error(&self, what: &str) -> store::Error {
-        let condition = self.process.world.stage.chance(|chance| {
-            chance.weighed(&[(6, store::Condition::Unavailable), (1, store::Condition::Malformed)])
-        });
+        let condition =
+            self.process.world.stage.chance(|chance| {
+                chance.weighed(&[(6, store::Condition::Unavailable), (1, store::Condition::Malformed)])
+            });
         store::Error::new(condition, format!("{what} was not answered"))
     }
 

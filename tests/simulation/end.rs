@@ -19,6 +19,7 @@ use akv_archiver::store::Read as _;
 use akv_archiver::vault::Read as _;
 use akv_archiver::vault::memory::Memory as Vault;
 use akv_archiver::verify::{Code, Severity};
+use chrono::TimeDelta;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::jobs::Ended;
@@ -26,6 +27,16 @@ use super::model::{Model, Snapshot};
 use super::world::{CANARY, World, keys};
 
 impl Model {
+    /// How old the newest complete snapshot is, of the vault where it is oldest.
+    fn newest_age(&self, world: &World) -> TimeDelta {
+        let complete = |vault: &VaultUri| {
+            let of = self.snapshots.iter().filter(|it| it.vault == *vault && it.status == Status::Complete);
+            of.map(|snapshot| snapshot.started).max()
+        };
+        let ages = world.uris().into_iter().filter_map(|vault| Some(world.now() - complete(&vault)?));
+        ages.max().unwrap_or(TimeDelta::MAX)
+    }
+
     /// Judges how a process ended. `undisturbed`: its vault and when it began, where neither fault nor signal met it.
     pub(crate) fn ended(&mut self, world: &World, name: &str, undisturbed: Option<(usize, u64)>, ended: &Ended) {
         if ended.text().contains(CANARY) {
@@ -87,6 +98,17 @@ impl Model {
                 world.count_many("intents closed by others", resumed.iter().filter(|it| it.closed).count() as u64);
             }
             Ended::Verify(Ok(report)) => {
+                self.verdict = Some(report.findings.clone());
+                for code in report.counts.keys() {
+                    world.count(match code {
+                        Code::SnapshotStale => "findings: snapshot stale",
+                        Code::ProtectionShort => "findings: protection short",
+                        Code::CoverageGap => "findings: coverage gap",
+                        Code::Orphan => "findings: orphans",
+                        Code::LiveAhead | Code::LiveOverdue | Code::LiveGone => "findings: of the live vault",
+                        _ => "findings: others",
+                    });
+                }
                 for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Tampered) {
                     self.wrong.push(format!("{name} cries tampering: {finding:?}"));
                 }
@@ -114,6 +136,7 @@ impl Model {
 pub(crate) fn judge(world: &World, model: &mut Model) {
     let mut wrong = Vec::new();
     kept(world, model, &mut wrong);
+    unexpected(world, model, &mut wrong);
     for number in 0..world.vaults.len() {
         let newest = model.snapshots.iter().filter(|it| it.vault == world.uris()[number]).last();
         match newest {
@@ -141,6 +164,30 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
         }
     }
     model.wrong.extend(wrong);
+}
+
+/// What the verifier finds in an archive at rest, and what it should not.
+fn unexpected(world: &World, model: &Model, wrong: &mut Vec<String>) {
+    let Some(findings) = &model.verdict else { return wrong.push("nobody verified".to_owned()) };
+    let short = i64::from(world.days) < world.order.renewal.protection_min.num_days() + 1;
+    for finding in findings {
+        let expected = match finding.code {
+            // What the vault in memory backs up does not begin as Azure's backups do.
+            Code::BackupMalformed | Code::Orphan => true,
+            Code::ProtectionShort => short,
+            Code::Unlocked => world.unlocked,
+            // Of whoever asks for more than is promised.
+            Code::SnapshotStale => model.newest_age(world) > TimeDelta::hours(1),
+            _ => false,
+        };
+        if !expected {
+            wrong.push(format!("the verifier finds what is not so: {finding:?}"));
+        }
+    }
+    let unlocked = findings.iter().any(|finding| finding.code == Code::Unlocked);
+    if unlocked != world.unlocked {
+        wrong.push(format!("the store is unlocked: {}; the verifier says {unlocked}", world.unlocked));
+    }
 }
 
 /// Nothing that was created is gone or changed, nothing is there twice, and nobody can read a secret.
@@ -187,8 +234,7 @@ fn comes_back(world: &World, model: &Model, snapshot: &Snapshot) -> Result<(), S
             ambient: &ambient,
             progress: &Silent,
         };
-        let request =
-            restore::Request { point: Point::Snapshot(snapshot.sequence), ..restore::Request::of(&[]) };
+        let request = restore::Request { point: Point::Snapshot(snapshot.sequence), ..restore::Request::of(&[]) };
         if claims.is_empty() {
             return Ok(None);
         }
@@ -221,6 +267,3 @@ fn comes_back(world: &World, model: &Model, snapshot: &Snapshot) -> Result<(), S
         None => Ok(()),
     }
 }
-
-/// Codes that a verifier may report of an archive that nobody damaged.
-pub(crate) const EXPECTED: [Code; 2] = [Code::BackupMalformed, Code::Orphan];

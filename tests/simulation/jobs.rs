@@ -182,12 +182,7 @@ pub(crate) async fn check(process: Process, look: Look) -> Ended {
             now: world.now(),
         };
         let opener = |sealed: &[u8]| keys().identities.open(sealed);
-        let depth = Depth {
-            read: look.read,
-            open: look.open.then_some(&opener as _),
-            live: &lives,
-            since: None,
-        };
+        let depth = Depth { read: look.read, open: look.open.then_some(&opener as _), live: &lives, since: None };
         inspect(&store, &standard, &depth, &Silent).await
     };
     Ended::Verify(run.await)
@@ -208,6 +203,10 @@ pub(crate) async fn stand(process: Process, depth: status::Depth, max_age: TimeD
 }
 
 /// What somebody wants back.
-pub(crate) fn request(objects: &[Object], point: restore::Point, allowed: akv_archiver::restore::Allowed) -> restore::Request {
+pub(crate) fn request(
+    objects: &[Object],
+    point: restore::Point,
+    allowed: akv_archiver::restore::Allowed,
+) -> restore::Request {
     restore::Request { point, allowed, ..restore::Request::of(objects) }
 }

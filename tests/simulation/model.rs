@@ -10,6 +10,7 @@ use akv_archiver::format::manifest::{CaptureRef, Line, Manifest, State, Status};
 use akv_archiver::jobs::restore;
 use akv_archiver::model::{Kind, Object, StorePath, VaultUri};
 use akv_archiver::vault::{Listing, Read as _};
+use akv_archiver::verify::Finding;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
@@ -66,6 +67,8 @@ pub(crate) struct Model {
     entries: BTreeMap<(String, u64), String>,
     /// Backups in captures that were opened.
     opened: BTreeMap<StorePath, Arc<[u8]>>,
+    /// The findings of the newest verification.
+    pub(crate) verdict: Option<Vec<Finding>>,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -135,9 +138,8 @@ impl Model {
                 }
             }
         }
-        let (created, landings) = world.note(|notes| {
-            (std::mem::take(&mut notes.created), std::mem::take(&mut notes.landings))
-        });
+        let (created, landings) =
+            world.note(|notes| (std::mem::take(&mut notes.created), std::mem::take(&mut notes.landings)));
         for landing in landings {
             self.landed(world, landing);
         }
@@ -162,27 +164,29 @@ impl Model {
                     let intent = Intent { intent: intent.clone(), results: 0 };
                     self.intents.insert((vault.host().to_owned(), sequence), intent);
                 }
-                Event::RestoreResult(result) => {
-                    match self.intents.get_mut(&(vault.host().to_owned(), result.intent)) {
-                        Some(intent) => {
-                            intent.results += 1;
-                            let steps = intent.intent.steps.len();
-                            if intent.results > 1 || steps != result.outcomes.len() {
-                                self.wrong(format!("intent {} of {} has two results, or of other steps", result.intent, vault.name()));
-                            }
-                            for outcome in &result.outcomes {
-                                world.count(match outcome.result.name() {
-                                    "done" => "outcomes: done",
-                                    "different" => "outcomes: different",
-                                    "failed" => "outcomes: failed",
-                                    "unclear" => "outcomes: unclear",
-                                    _ => "outcomes: skipped",
-                                });
-                            }
+                Event::RestoreResult(result) => match self.intents.get_mut(&(vault.host().to_owned(), result.intent)) {
+                    Some(intent) => {
+                        intent.results += 1;
+                        let steps = intent.intent.steps.len();
+                        if intent.results > 1 || steps != result.outcomes.len() {
+                            self.wrong(format!(
+                                "intent {} of {} has two results, or of other steps",
+                                result.intent,
+                                vault.name()
+                            ));
                         }
-                        None => self.wrong(format!("entry {sequence} is a result without an intent")),
+                        for outcome in &result.outcomes {
+                            world.count(match outcome.result.name() {
+                                "done" => "outcomes: done",
+                                "different" => "outcomes: different",
+                                "failed" => "outcomes: failed",
+                                "unclear" => "outcomes: unclear",
+                                _ => "outcomes: skipped",
+                            });
+                        }
                     }
-                }
+                    None => self.wrong(format!("entry {sequence} is a result without an intent")),
+                },
                 Event::Unknown(_) => self.wrong(format!("entry {sequence} is of no known type")),
             }
         }
@@ -371,7 +375,9 @@ impl Model {
     /// What the vault holds now.
     pub(crate) fn holds(&self, number: usize) -> BTreeMap<Object, Arc<[u8]>> {
         let now = self.history[number].last();
-        now.into_iter().flat_map(|moment| moment.live.iter().map(|(it, held)| (it.clone(), held.blob.clone()))).collect()
+        now.into_iter()
+            .flat_map(|moment| moment.live.iter().map(|(it, held)| (it.clone(), held.blob.clone())))
+            .collect()
     }
 
     /// Every file, as it was created.
@@ -405,7 +411,9 @@ fn missing(manifest: &Manifest, window: &[Moment], status: Status) -> Vec<String
             Some(line) if status == Status::Complete && (line.capture.is_none() || line.gap.is_some()) => {
                 missing.push(format!("{object} is not captured"));
             }
-            None if status == Status::Complete => missing.push(format!("{object} was there all the time, and is not in it")),
+            None if status == Status::Complete => {
+                missing.push(format!("{object} was there all the time, and is not in it"))
+            }
             _ => {}
         }
     }

@@ -81,10 +81,9 @@ impl Play {
             self.world.put(number, &object);
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 8 + chance.below(24));
+        let mut deeds = self.world.stage.chance(|chance| 6 + chance.below(18));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
-            let act = deeds > 0
-                && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
+            let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
             if act {
                 deeds -= 1;
                 self.act();
@@ -121,8 +120,8 @@ impl Play {
             40..60 => self.start(Job::Snapshot, true),
             // Two at once are where it becomes interesting.
             60..64 => (0..2).for_each(|_| self.start(Job::Snapshot, true)),
-            64..80 => self.start(Job::Restore, true),
-            80..86 => (0..2).for_each(|_| self.start(Job::Restore, true)),
+            64..78 => self.restore(1),
+            78..86 => self.restore(2),
             86..92 => self.start(Job::Resume, true),
             92..94 => (0..2).for_each(|_| self.start(Job::Resume, true)),
             94..97 => self.start(Job::Verify, true),
@@ -140,16 +139,35 @@ impl Play {
         self.model.look(&self.world);
     }
 
-    /// Starts a process; in rough times it may fare badly.
+    /// Starts so many restores of the same vault, after a disaster where there is nothing to bring back.
+    fn restore(&mut self, many: usize) {
+        let number = self.world.stage.chance(|chance| chance.below(self.world.vaults.len()));
+        let captured = self.model.captured(&self.world, number);
+        if captured.is_empty() {
+            return self.start_at(Job::Snapshot, true, number);
+        }
+        if captured.iter().all(|object| self.model.is_live(number, object)) {
+            self.world.disaster(number, &self.model.live(number));
+            self.model.look(&self.world);
+        }
+        (0..many).for_each(|_| self.start_at(Job::Restore, true, number));
+    }
+
     fn start(&mut self, job: Job, rough: bool) {
+        let number = self.world.stage.chance(|chance| chance.below(self.world.vaults.len()));
+        self.start_at(job, rough, number);
+    }
+
+    /// Starts a process; in rough times it may fare badly.
+    fn start_at(&mut self, job: Job, rough: bool, number: usize) {
         self.started += 1;
         let name = format!("{}-{}", job.name(), self.started);
-        let (weather, kill, halt, number) = self.world.stage.chance(|chance| {
-            let rate = |chance: &mut super::chance::Chance| *chance.pick(&[0, 0, 0, 10, 40, 120]).unwrap();
+        let (weather, kill, halt) = self.world.stage.chance(|chance| {
+            let rate = |chance: &mut super::chance::Chance| *chance.pick(&[0, 0, 0, 0, 10, 30, 100]).unwrap();
             let weather = Weather { vault: rate(chance), store: rate(chance) };
             let kill = chance.one_in(5).then(|| chance.between(0, 90) as u64);
             let halt = chance.one_in(6).then(|| chance.between(0, 90) as u64);
-            (weather, kill, halt, chance.below(self.world.vaults.len()))
+            (weather, kill, halt)
         });
         let stop = Arc::new(Stop::new());
         let (weather, kill, halt) = if rough { (weather, kill, halt) } else { (Weather::default(), None, None) };
@@ -174,7 +192,14 @@ impl Play {
         self.world.stage.tell(format_args!("{name} starts"));
     }
 
-    fn future(&self, job: Job, process: Process, number: usize, stop: Arc<Stop>, rough: bool) -> BoxFuture<'static, Ended> {
+    fn future(
+        &self,
+        job: Job,
+        process: Process,
+        number: usize,
+        stop: Arc<Stop>,
+        rough: bool,
+    ) -> BoxFuture<'static, Ended> {
         let world = &self.world;
         let captured = self.model.captured(&self.world, number);
         let (mut gone, there): (Vec<_>, Vec<_>) =
@@ -334,6 +359,7 @@ impl Play {
         for number in 0..self.world.vaults.len() {
             self.last_snapshot(number);
         }
+        self.model.verdict = None;
         self.alone(Job::Verify);
         self.alone(Job::Status);
         if self.model.wrong.is_empty() {

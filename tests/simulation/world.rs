@@ -65,8 +65,9 @@ pub(crate) struct World {
     pub(crate) ambient: Ambient,
     pub(crate) vaults: Vec<House>,
     pub(crate) store: Store,
-    /// For how many days the store protects a file.
+    /// For how many days the store protects a file, and whether its administrator can take that back.
     pub(crate) days: u32,
+    pub(crate) unlocked: bool,
     pub(crate) signer: Signer,
     pub(crate) verifiers: Vec<Verifier>,
     pub(crate) order: Order,
@@ -122,7 +123,8 @@ impl World {
         store.create(&paths::archive().unwrap(), archive.encode().unwrap().into()).now_or_never().unwrap().unwrap();
         let verifiers = vec![signer.verifier()];
         let notes = Mutex::new(Notes { changed: true, ..Notes::default() });
-        Arc::new(World { stage, ambient, vaults, store, days, signer, verifiers, order, notes })
+        let unlocked = mode == Mode::Unlocked;
+        Arc::new(World { stage, ambient, vaults, store, days, unlocked, signer, verifiers, order, notes })
     }
 
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
@@ -222,9 +224,9 @@ impl World {
             let number = chance.below(self.vaults.len());
             let kind = *chance.pick(&[Kind::Key, Kind::Key, Kind::Secret, Kind::Secret, Kind::Certificate]).unwrap();
             let name = match kind {
-                Kind::Certificate => ["tls-0", "tls-1", "tls-2"][chance.below(3)],
-                Kind::Key => ["a", "b", "c", "hsm-0", "hsm-1"][chance.below(5)],
-                Kind::Secret => ["a", "b", "c", "d"][chance.below(4)],
+                Kind::Certificate => ["tls-0", "tls-1"][chance.below(2)],
+                Kind::Key => ["a", "b", "hsm-0", "hsm-1"][chance.below(4)],
+                Kind::Secret => ["a", "b", "c"][chance.below(3)],
             };
             (number, self::object(kind, name), chance.below(100))
         });
@@ -280,7 +282,10 @@ impl World {
         for (object, purge) in doomed.iter().filter(|(object, _)| !self.busy(number, object)) {
             house.memory.delete(object);
             self.changes(number, object, &[house.deleting]);
-            if *purge && house.deleting.is_zero() && Write::purge(&house.memory, object).now_or_never().unwrap().is_ok() {
+            let parts = Kind::ALL.into_iter().filter(|kind| *kind == object.kind || object.kind == Kind::Certificate);
+            // As an attacker who may, or whose vault has no protection.
+            if *purge {
+                parts.for_each(|kind| house.memory.purge(&Object::new(kind, object.name.clone())));
                 self.changes(number, object, &[house.purging]);
             }
         }
@@ -377,9 +382,7 @@ fn order(chance: &mut Chance) -> Order {
         worm: Demand::Required,
         rhythm: match chance.one_in(3) {
             true => Rhythm::default(),
-            false => {
-                Rhythm { captures: 1 + chance.below(6), every: TimeDelta::seconds(chance.between(1, 600)) }
-            }
+            false => Rhythm { captures: 1 + chance.below(6), every: TimeDelta::seconds(chance.between(1, 600)) },
         },
     }
 }

@@ -64,15 +64,15 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
     let kid = capture.metadata.backup.header.as_ref().map(|header| header.kid.clone());
     let versions = capture.metadata.versions.len() as u64;
     let path = |at| paths::capture(doors.vault.uri(), object, at, &swept.fingerprint);
-    let Sealed { path, captured_at, version, bytes } = match seal_and_store(doors, &object.to_string(), capture, path).await?
-    {
-        Ok(sealed) => sealed,
-        // More than a capture may hold, or a date that no tar has: this object's trouble, not that of the others.
-        Err(error) => {
-            let gap = Gap { code: "unpackable".into(), detail: format!("{object} cannot be packed: {error}") };
-            return Ok(Settled::of(Entry::Gap(gap)));
-        }
-    };
+    let Sealed { path, captured_at, version, bytes } =
+        match seal_and_store(doors, &object.to_string(), capture, path).await? {
+            Ok(sealed) => sealed,
+            // More than a capture may hold, or a date that no tar has: this object's trouble, not that of the others.
+            Err(error) => {
+                let gap = Gap { code: "unpackable".into(), detail: format!("{object} cannot be packed: {error}") };
+                return Ok(Settled::of(Entry::Gap(gap)));
+            }
+        };
     let written = Written { path: path.clone(), version: version.clone(), size: bytes.len() as u64, md5: md5(&bytes) };
     let reference = CaptureRef {
         path,
