@@ -77,11 +77,12 @@ impl Play {
             for _ in 0..self.world.stage.chance(|chance| 2 + chance.below(8)) {
                 self.people();
             }
-            let object = akv_archiver::model::Object::parse("secret/first").unwrap();
-            self.world.put(number, &object);
+            for first in ["secret/first", "key/hsm-0"] {
+                self.world.put(number, &akv_archiver::model::Object::parse(first).unwrap());
+            }
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 6 + chance.below(18));
+        let mut deeds = self.world.stage.chance(|chance| 6 + chance.below(16));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
             if act {
@@ -117,11 +118,11 @@ impl Play {
                 self.world.stage.advance(passes);
             }
             _ if self.running.len() >= 4 => {}
-            40..60 => self.start(Job::Snapshot, true),
+            40..57 => self.start(Job::Snapshot, true),
             // Two at once are where it becomes interesting.
-            60..64 => (0..2).for_each(|_| self.start(Job::Snapshot, true)),
-            64..78 => self.restore(1),
-            78..86 => self.restore(2),
+            57..61 => (0..2).for_each(|_| self.start(Job::Snapshot, true)),
+            61..77 => self.restore(1),
+            77..86 => self.restore(2),
             86..92 => self.start(Job::Resume, true),
             92..94 => (0..2).for_each(|_| self.start(Job::Resume, true)),
             94..97 => self.start(Job::Verify, true),
@@ -224,6 +225,11 @@ impl Play {
                     1 => chance.pick(&ever).into_iter().cloned().collect(),
                     2 => chance.pick(&there).into_iter().cloned().collect(),
                     _ => {
+                        if chance.one_in(2) {
+                            chance.shuffle(&mut gone);
+                        } else {
+                            gone.sort_by_key(|object| !object.name.as_str().starts_with("hsm"));
+                        }
                         gone.truncate(1 + chance.below(5));
                         gone
                     }
@@ -253,7 +259,7 @@ impl Play {
                     1 => Some(Subset::ALL),
                     _ => Subset::try_from(format!("{}/3", chance.between(1, 3))).ok(),
                 };
-                let (open, live) = (!rough || chance.one_in(2), !rough || chance.one_in(2));
+                let (open, live) = (chance.one_in(2), !rough || chance.one_in(2));
                 let max_age = TimeDelta::hours(chance.between(1, 400));
                 Box::pin(jobs::check(process, Look { read, open, live, max_age }))
             }

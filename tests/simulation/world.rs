@@ -276,8 +276,10 @@ impl World {
     pub(crate) fn disaster(&self, number: usize, live: &[Object]) {
         let house = &self.vaults[number];
         let doomed: Vec<(Object, bool)> = self.stage.chance(|chance| {
-            let doomed = live.iter().filter(|_| !chance.one_in(3)).cloned().collect::<Vec<_>>();
-            doomed.into_iter().map(|object| (object, !chance.one_in(3))).collect()
+            // Keys in HSMs are what can be brought back only once.
+            let hsm = |object: &Object| object.name.as_str().starts_with("hsm");
+            let doomed = live.iter().filter(|object| hsm(object) || !chance.one_in(3)).cloned().collect::<Vec<_>>();
+            doomed.into_iter().map(|object| (object.clone(), hsm(&object) || !chance.one_in(3))).collect()
         });
         for (object, purge) in doomed.iter().filter(|(object, _)| !self.busy(number, object)) {
             house.memory.delete(object);
