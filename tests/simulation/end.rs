@@ -138,7 +138,7 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
     kept(world, model, &mut wrong);
     unexpected(world, model, &mut wrong);
     for number in 0..world.vaults.len() {
-        let newest = model.snapshots.iter().filter(|it| it.vault == world.uris()[number]).last();
+        let newest = model.snapshots.iter().filter(|it| it.vault == world.uris()[number]).next_back();
         match newest {
             Some(newest) if newest.status == Status::Complete => {
                 if model.claims(newest) != model.holds(number) {

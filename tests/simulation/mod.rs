@@ -8,6 +8,7 @@ mod end;
 mod jobs;
 mod model;
 mod play;
+mod seen;
 mod stage;
 mod world;
 

@@ -8,32 +8,14 @@ use akv_archiver::archive::Reader;
 use akv_archiver::format::entry::{Event, IntentStep, RestoreIntent, SnapshotRef};
 use akv_archiver::format::manifest::{CaptureRef, Line, Manifest, State, Status};
 use akv_archiver::jobs::restore;
-use akv_archiver::model::{Kind, Object, StorePath, VaultUri};
-use akv_archiver::vault::{Listing, Read as _};
+use akv_archiver::model::{Object, StorePath, VaultUri};
 use akv_archiver::verify::Finding;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{FutureExt as _, StreamExt as _};
-use serde_json::Value;
+use futures::FutureExt as _;
 
 use super::doors::{Change, Creation};
+use super::seen::{Moment, described, held_versions, look, shown};
 use super::world::{Landing, World, keys};
-
-/// An object as its backup has it, and the part of that which a list shows.
-#[derive(Clone, PartialEq, Eq)]
-struct Held {
-    blob: Arc<[u8]>,
-    shown: String,
-}
-
-/// A vault between two changes.
-#[derive(Clone, Default)]
-pub(crate) struct Moment {
-    step: u64,
-    at: DateTime<Utc>,
-    live: BTreeMap<Object, Held>,
-    managed: BTreeSet<Object>,
-    deleted: BTreeSet<Object>,
-}
 
 /// An intent as the log has it.
 struct Intent {
@@ -72,19 +54,8 @@ pub(crate) struct Model {
     pub(crate) wrong: Vec<String>,
 }
 
-fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().unwrap()
-}
-
-/// The part of a backup that a list shows: the newest version's item.
-fn shown(blob: &[u8]) -> String {
-    let stored: Value = serde_json::from_slice(blob).unwrap();
-    let mut newest = stored["versions"].as_array().unwrap().last().unwrap().clone();
-    if stored["object"]["kind"] != "certificate" {
-        newest.as_object_mut().unwrap().remove("material");
-    }
-    newest.as_object_mut().unwrap().remove("key_type");
-    newest.to_string()
 }
 
 impl Model {
@@ -115,7 +86,7 @@ impl Model {
 
     /// What the newest snapshot of a vault has.
     pub(crate) fn captured(&self, world: &World, number: usize) -> Vec<Object> {
-        let newest = self.snapshots.iter().filter(|snapshot| world.number(&snapshot.vault) == number).last();
+        let newest = self.snapshots.iter().filter(|snapshot| world.number(&snapshot.vault) == number).next_back();
         newest.map(|snapshot| self.claims(snapshot).into_keys().collect()).unwrap_or_default()
     }
 
@@ -352,6 +323,9 @@ impl Model {
         let opened = now_or_never(restore::open(reader, &keys().identities, capture))
             .map_err(|error| format!("its capture does not open: {error}"))?;
         let blob: Arc<[u8]> = opened.blob.to_vec().into();
+        if described(&opened) != held_versions(&blob) {
+            return Err("its capture describes other versions than its backup holds: a torn read".to_owned());
+        }
         self.opened.insert(capture.path.clone(), blob.clone());
         Ok(blob)
     }
@@ -426,36 +400,4 @@ fn missing(manifest: &Manifest, window: &[Moment], status: Status) -> Vec<String
         missing.extend(gone.map(|object| format!("{object} was deleted all the time, and is not in it")));
     }
     missing
-}
-
-/// Looks at a vault.
-fn look(world: &World, number: usize) -> Moment {
-    let vault = &world.vaults[number].memory;
-    let list = |what: Listing| -> Vec<(Object, bool)> {
-        let pages = now_or_never(vault.list(what).collect::<Vec<_>>());
-        let items = pages.into_iter().flat_map(|page| page.unwrap().items);
-        items
-            .map(|item| {
-                let item: Value = serde_json::from_str(item.get()).unwrap();
-                let id = item.get("kid").or_else(|| item.get("id")).and_then(Value::as_str).unwrap();
-                let object = akv_archiver::model::object_in(vault.uri(), id).unwrap().0;
-                (object, item.get("managed").and_then(Value::as_bool).unwrap_or(false))
-            })
-            .collect()
-    };
-    let mut moment = Moment { step: world.stage.step(), at: world.now(), ..Moment::default() };
-    for kind in Kind::ALL {
-        for (object, managed) in list(Listing::Live(kind)) {
-            match managed {
-                true => drop(moment.managed.insert(object)),
-                false => {
-                    let blob: Arc<[u8]> = now_or_never(vault.backup(&object)).unwrap().blob.to_vec().into();
-                    let shown = shown(&blob);
-                    moment.live.insert(object, Held { blob, shown });
-                }
-            }
-        }
-        moment.deleted.extend(list(Listing::Deleted(kind)).into_iter().map(|(object, _)| object));
-    }
-    moment
 }

@@ -147,7 +147,8 @@ impl Play {
         if captured.is_empty() {
             return self.start_at(Job::Snapshot, true, number);
         }
-        if captured.iter().all(|object| self.model.is_live(number, object)) {
+        let nothing_gone = captured.iter().all(|object| self.model.is_live(number, object));
+        if nothing_gone || self.world.stage.chance(|chance| chance.one_in(2)) {
             self.world.disaster(number, &self.model.live(number));
             self.model.look(&self.world);
         }
@@ -206,7 +207,7 @@ impl Play {
         let (mut gone, there): (Vec<_>, Vec<_>) =
             captured.into_iter().partition(|object| !self.model.is_live(number, object));
         let ever = self.model.ever(number);
-        let newest = self.model.snapshots.iter().filter(|it| world.number(&it.vault) == number).last();
+        let newest = self.model.snapshots.iter().filter(|it| world.number(&it.vault) == number).next_back();
         let newest = newest.map(|snapshot| snapshot.sequence);
         let now = world.now();
         world.stage.chance(|chance| match job {

@@ -19,6 +19,9 @@ use futures::future::BoxFuture;
 
 use super::chance::Chance;
 
+/// What a request does, whoever asked for it.
+pub(crate) type Effect = Box<dyn FnOnce() + Send>;
+
 /// The time and whose turn it is.
 pub(crate) struct Stage {
     state: Mutex<State>,
@@ -32,7 +35,7 @@ struct State {
     tickets: BTreeMap<u64, Ticket>,
     next: u64,
     /// Effects of requests whose answers were lost before they arrived, and when they arrive.
-    late: Vec<(DateTime<Utc>, Box<dyn FnOnce() + Send>)>,
+    late: Vec<(DateTime<Utc>, Effect)>,
     trace: Vec<String>,
     digest: u64,
     /// The process that is being polled.
@@ -52,7 +55,7 @@ pub(crate) enum Went {
     /// This process may go on.
     On(String),
     /// Time passed, and something arrived late.
-    Late(Box<dyn FnOnce() + Send>),
+    Late(Effect),
     /// Nobody waits for a turn.
     Nowhere,
 }
@@ -103,7 +106,7 @@ impl Stage {
     }
 
     /// Lets something happen later, whatever becomes of the process that asked for it.
-    pub(crate) fn later(&self, after: Duration, effect: Box<dyn FnOnce() + Send>) {
+    pub(crate) fn later(&self, after: Duration, effect: Effect) {
         let mut state = self.state();
         let due = state.now + after;
         state.late.push((due, effect));
@@ -161,7 +164,7 @@ impl Stage {
     }
 
     /// Takes what has arrived by now, whenever that is.
-    pub(crate) fn overdue(&self) -> Option<Box<dyn FnOnce() + Send>> {
+    pub(crate) fn overdue(&self) -> Option<Effect> {
         self.state().late.pop().map(|(_, effect)| effect)
     }
 }
@@ -175,7 +178,7 @@ impl State {
         self.trace.push(format!("{:5} {} {what}", self.step, self.now.format("%F %T%.3f")));
     }
 
-    fn arrived(&mut self, by: DateTime<Utc>) -> Option<Box<dyn FnOnce() + Send>> {
+    fn arrived(&mut self, by: DateTime<Utc>) -> Option<Effect> {
         let place = self.late.iter().enumerate().filter(|(_, (due, _))| *due <= by).min_by_key(|(_, (due, _))| *due);
         let place = place.map(|(place, _)| place)?;
         let (due, effect) = self.late.remove(place);

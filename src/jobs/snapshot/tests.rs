@@ -691,3 +691,22 @@ async fn what_two_runs_take_in_the_same_second_says_inside_what_its_name_says() 
     let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
     assert!(codes.iter().all(|code| [Code::Orphan, Code::BackupMalformed].contains(code)), "{codes:?}");
 }
+
+#[tokio::test]
+async fn a_manifest_that_another_run_wrote_in_the_same_words_is_as_good_as_ours() {
+    let house = House::new(&[]).await;
+    house.snapshot().await.unwrap();
+    let path = StorePath::parse(&house.files("/manifests/").await.remove(0)).unwrap();
+    let theirs = house.store.get(&path, None, 1 << 20).await.unwrap();
+    for (there, whole) in [(theirs, true), (Bytes::from_static(b"something else"), false)] {
+        let other = House::new(&[]).await;
+        other.store.create(&path, there).await.unwrap();
+        match other.snapshot().await {
+            Ok(report) => assert!(whole && report.status == Outcome::Complete, "{report:?}"),
+            Err(error) => assert!(!whole && error.kind() == Kind::Tampered, "{error}"),
+        }
+        assert_eq!(other.files("/manifests/").await, [path.to_string()]);
+        assert_eq!(other.files("/log/").await.len(), usize::from(whole));
+        assert!(!whole || other.verify().await.findings.is_empty());
+    }
+}
