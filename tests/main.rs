@@ -21,6 +21,8 @@ mod restores;
 mod roles;
 mod runbook;
 mod scenarios;
+mod simulation;
 mod support;
 mod vaults;
 mod vectors;
+mod worlds;

@@ -1,16 +1,14 @@
 //! The vault's own settings in a snapshot: asked for, sealed and stored like a capture, unless the archive has them as they
 //! are.
 
-use bytes::Bytes;
-
-use super::take::{close, store_sealed};
+use super::take::{Sealed, seal_and_store};
 use super::{Doors, Order};
 use crate::archive::{md5, oldest_of};
 use crate::capture::{self, Known, Settled};
 use crate::error::{Context, Error, Result};
 use crate::format::manifest::{CaptureRef, Gap, Header};
 use crate::format::paths;
-use crate::format::settings::{Settings, fingerprint, pack};
+use crate::format::settings::{Settings, fingerprint};
 use crate::jobs::TOOL;
 use crate::jobs::protection::{Written, read_back};
 use crate::model::{Digest, VaultFacts, hex, unhex};
@@ -73,17 +71,15 @@ pub(super) async fn store(
     settings: Settings,
 ) -> Result<std::result::Result<(CaptureRef, Digest), Gap>> {
     let digest = fingerprint(&settings).context("couldn't compare the vault's settings")?;
-    let vault = doors.vault.uri();
-    let began = settings.captured_at;
-    let sealed: Bytes = match close(doors, move || pack(&settings)).await? {
+    let path = |at| paths::settings(doors.vault.uri(), at, &digest);
+    let stored = seal_and_store(doors, "the vault's settings", settings, path).await?;
+    let Sealed { path, captured_at, version, bytes: sealed } = match stored {
         Ok(sealed) => sealed,
         Err(error) => {
             let detail = format!("the vault's settings cannot be packed: {error}");
             return Ok(Err(Gap { code: "unpackable".into(), detail }));
         }
     };
-    let path = |at| paths::settings(vault, at, &digest);
-    let (path, captured_at, version) = store_sealed(doors, "the vault's settings", began, path, &sealed).await?;
     let (size, md5) = (sealed.len() as u64, md5(&sealed));
     let written = [Written { path: path.clone(), version: version.clone(), size, md5 }];
     let protections = read_back(doors.store, guard, order.worm, &written, path.as_str()).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
 use super::Doors;
@@ -15,6 +15,7 @@ use crate::capture::{self, Fetched, Swept, Task};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::capture::Capture;
 use crate::format::manifest::{CaptureRef, Gap};
+use crate::format::settings::Settings;
 use crate::format::{self, paths};
 use crate::jobs::TOOL;
 use crate::jobs::protection::Written;
@@ -63,24 +64,23 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
         Err(gap) => return Ok(Settled::of(Entry::Gap(gap))),
     };
     let Fetched { capture, current, versions_fingerprint, key_type, thumbprint, many_versions } = fetched;
-    let began = capture.metadata.captured_at;
     let kid = capture.metadata.backup.header.as_ref().map(|header| header.kid.clone());
     let versions = capture.metadata.versions.len() as u64;
-    let sealed = match seal(doors, capture).await.context(format!("couldn't encrypt {object}"))? {
-        Ok(sealed) => sealed,
-        // More than a capture may hold, or a date that no tar has: this object's trouble, not that of the others.
-        Err(error) => {
-            let gap = Gap { code: "unpackable".into(), detail: format!("{object} cannot be packed: {error}") };
-            return Ok(Settled::of(Entry::Gap(gap)));
-        }
-    };
-    let (path, captured_at, version) = store_capture(doors, object, began, &swept.fingerprint, &sealed).await?;
-    let written =
-        Written { path: path.clone(), version: version.clone(), size: sealed.len() as u64, md5: md5(&sealed) };
+    let path = |at| paths::capture(doors.vault.uri(), object, at, &swept.fingerprint);
+    let Sealed { path, captured_at, version, bytes } =
+        match seal_and_store(doors, &object.to_string(), capture, path).await? {
+            Ok(sealed) => sealed,
+            // More than a capture may hold, or a date that no tar has: this object's trouble, not that of the others.
+            Err(error) => {
+                let gap = Gap { code: "unpackable".into(), detail: format!("{object} cannot be packed: {error}") };
+                return Ok(Settled::of(Entry::Gap(gap)));
+            }
+        };
+    let written = Written { path: path.clone(), version: version.clone(), size: bytes.len() as u64, md5: md5(&bytes) };
     let reference = CaptureRef {
         path,
         version,
-        sha256: Digest::of(&sealed),
+        sha256: Digest::of(&bytes),
         md5: hex(&written.md5),
         size: written.size,
         captured_at,
@@ -96,9 +96,67 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
     Ok(Settled { entry: Entry::Taken(Box::new((reference, summary, written))), warning })
 }
 
-/// Packs and encrypts. The inner failure is the object's, the outer one everybody's.
-async fn seal(doors: &Doors<'_>, capture: Capture) -> Result<Result<Bytes, format::Error>> {
-    close(doors, move || format::capture::pack(&capture)).await
+/// What is sealed as a whole, and says of itself when it was taken.
+pub(super) trait Dated: Send + 'static {
+    fn captured_at(&mut self) -> &mut DateTime<Utc>;
+    fn pack(&self) -> Result<Zeroizing<Vec<u8>>, format::Error>;
+}
+
+impl Dated for Capture {
+    fn captured_at(&mut self) -> &mut DateTime<Utc> {
+        &mut self.metadata.captured_at
+    }
+
+    fn pack(&self) -> Result<Zeroizing<Vec<u8>>, format::Error> {
+        format::capture::pack(self)
+    }
+}
+
+impl Dated for Settings {
+    fn captured_at(&mut self) -> &mut DateTime<Utc> {
+        &mut self.captured_at
+    }
+
+    fn pack(&self) -> Result<Zeroizing<Vec<u8>>, format::Error> {
+        format::settings::pack(self)
+    }
+}
+
+/// Something sealed that is in the store.
+pub(super) struct Sealed {
+    pub(super) path: StorePath,
+    pub(super) captured_at: DateTime<Utc>,
+    pub(super) version: Option<String>,
+    pub(super) bytes: Bytes,
+}
+
+/// Packs, encrypts and stores. The inner failure is that of `content`, the outer one everybody's.
+///
+/// A taken path means that another run took the same thing in the same second; the next second's name will do. It is then
+/// the time that the manifest gives and that stands inside, since the three must agree: so it is packed again.
+pub(super) async fn seal_and_store(
+    doors: &Doors<'_>,
+    what: &str,
+    mut content: impl Dated,
+    path: impl Fn(DateTime<Utc>) -> Result<StorePath, format::Error>,
+) -> Result<Result<Sealed, format::Error>> {
+    const NAMES: u32 = 10;
+    for _ in 0..NAMES {
+        let captured_at = *content.captured_at();
+        let path = path(captured_at)?;
+        let closed;
+        (closed, content) = close(doors, content).await.context(format!("couldn't encrypt {what}"))?;
+        let bytes = match closed {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(error)),
+        };
+        match doors.store.create(&path, bytes.clone()).await {
+            Ok(created) => return Ok(Ok(Sealed { path, captured_at, version: created.version, bytes })),
+            Err(error) if error.condition == Condition::Exists => *content.captured_at() += TimeDelta::seconds(1),
+            Err(error) => return Err(Error::from(error).context(format!("couldn't store the capture of {what}"))),
+        }
+    }
+    Err(Error::new(Kind::Conflict, format!("couldn't store the capture of {what}: {NAMES} names in a row are taken")))
 }
 
 /// How long a plugin of a recipient may take to encrypt for it. Nobody is there to touch a token or to type a PIN.
@@ -106,22 +164,22 @@ const SEALING: Duration = Duration::from_secs(300);
 
 /// Packs and encrypts, on a thread that may block: it takes a processor for a while, and plugins of recipients talk to
 /// programs, while other objects' answers wait to be read.
-pub(super) async fn close(
-    doors: &Doors<'_>,
-    pack: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, format::Error> + Send + 'static,
-) -> Result<Result<Bytes, format::Error>> {
-    close_within(SEALING, doors.recipients, pack).await
+async fn close<T: Dated>(doors: &Doors<'_>, content: T) -> Result<(Result<Bytes, format::Error>, T)> {
+    close_within(SEALING, doors.recipients, content).await
 }
 
-async fn close_within(
+async fn close_within<T: Dated>(
     limit: Duration,
     recipients: &Arc<Recipients>,
-    pack: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, format::Error> + Send + 'static,
-) -> Result<Result<Bytes, format::Error>> {
+    content: T,
+) -> Result<(Result<Bytes, format::Error>, T)> {
     let recipients = Arc::clone(recipients);
-    let sealing = tokio::task::spawn_blocking(move || match pack() {
-        Ok(packed) => recipients.close(&packed).map(|sealed| Ok(Bytes::from(sealed))),
-        Err(error) => Ok(Err(error)),
+    let sealing = tokio::task::spawn_blocking(move || {
+        let closed = match content.pack() {
+            Ok(packed) => Ok(Bytes::from(recipients.close(&packed)?)),
+            Err(error) => Err(error),
+        };
+        Ok((closed, content))
     });
     match within(limit, sealing).await {
         Some(sealed) => sealed.map_err(|error| Error::internal(format!("the thread that encrypts ended: {error}")))?,
@@ -131,56 +189,37 @@ async fn close_within(
     }
 }
 
-async fn store_capture(
-    doors: &Doors<'_>,
-    object: &Object,
-    captured_at: DateTime<Utc>,
-    fingerprint: &Digest,
-    sealed: &Bytes,
-) -> Result<(StorePath, DateTime<Utc>, Option<String>)> {
-    let path = |at| paths::capture(doors.vault.uri(), object, at, fingerprint);
-    store_sealed(doors, &format!("the capture of {object}"), captured_at, path, sealed).await
-}
-
-/// Stores something sealed. A taken path means that another run took the same thing in the same second; the next
-/// second's name will do, and is then the time that the manifest gives, since the two must agree.
-pub(super) async fn store_sealed(
-    doors: &Doors<'_>,
-    what: &str,
-    captured_at: DateTime<Utc>,
-    path: impl Fn(DateTime<Utc>) -> Result<StorePath, format::Error>,
-    sealed: &Bytes,
-) -> Result<(StorePath, DateTime<Utc>, Option<String>)> {
-    const NAMES: i64 = 10;
-    for later in 0..NAMES {
-        let at = captured_at + chrono::TimeDelta::seconds(later);
-        let path = path(at)?;
-        match doors.store.create(&path, sealed.clone()).await {
-            Ok(created) => return Ok((path, at, created.version)),
-            Err(error) if error.condition == Condition::Exists => {}
-            Err(error) => return Err(Error::from(error).context(format!("couldn't store {what}"))),
-        }
-    }
-    Err(Error::new(Kind::Conflict, format!("couldn't store {what}: {NAMES} names in a row are taken")))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
     use crate::jobs::fixture::House;
+
+    /// Packs when it is told to.
+    struct Late(DateTime<Utc>, Receiver<()>);
+
+    impl Dated for Late {
+        fn captured_at(&mut self) -> &mut DateTime<Utc> {
+            &mut self.0
+        }
+
+        fn pack(&self) -> Result<Zeroizing<Vec<u8>>, format::Error> {
+            let _ = self.1.recv();
+            Ok(Zeroizing::new(b"x".to_vec()))
+        }
+    }
 
     #[tokio::test]
     async fn a_recipient_that_never_answers_ends_the_run_and_does_not_hold_it() {
         let house = House::new(&[]).await;
-        let (answer, answered) = std::sync::mpsc::channel();
-        let hangs = move || {
-            let _ = answered.recv();
-            Ok(Zeroizing::new(Vec::new()))
-        };
-        let error = close_within(Duration::ZERO, &house.recipients, hangs).await.unwrap_err();
+        let (answer, answered) = channel();
+        let hangs = Late(DateTime::UNIX_EPOCH, answered);
+        let error = close_within(Duration::ZERO, &house.recipients, hangs).await.map(drop).unwrap_err();
         assert!(error.kind() == Kind::Unavailable && error.hint_text().is_some_and(|hint| hint.contains("plugin")));
         answer.send(()).unwrap();
-        let sealed = close_within(SEALING, &house.recipients, || Ok(Zeroizing::new(b"x".to_vec()))).await.unwrap();
+        let (_, told) = channel();
+        let (sealed, _) = close_within(SEALING, &house.recipients, Late(DateTime::UNIX_EPOCH, told)).await.unwrap();
         assert!(sealed.unwrap().len() > 100);
     }
 }

@@ -1,0 +1,62 @@
+//! A thousand worlds of the simulation, and that it can be trusted: a seed plays the same each time, and what hangs is told.
+
+use std::time::Instant;
+
+use crate::simulation::{runtime, simulate, simulate_all, table};
+
+const WORLDS: u64 = 1000;
+
+/// What must have happened so often in a thousand worlds, or they prove little.
+const ENOUGH: [(&str, u64); 26] = [
+    ("jobs run", 10_000),
+    ("complete snapshots", 2_000),
+    ("partial snapshots", 500),
+    ("snapshots of a vault that changed meanwhile", 500),
+    ("snapshots brought back whole", 1_000),
+    ("captures reused", 3_000),
+    ("captures checked against the vault", 8_000),
+    ("commits half-way", 300),
+    ("gaps: interrupted", 500),
+    ("gaps: vanished", 50),
+    ("gaps: of a list", 50),
+    ("gaps: torn-read", 1),
+    ("intents", 500),
+    ("intents closed by others", 50),
+    ("objects restored", 500),
+    ("objects recovered", 100),
+    ("objects purged by restores", 10),
+    ("HSM keys restored", 100),
+    ("HSM keys refused a second restore", 10),
+    ("races for a file lost", 50),
+    ("races for a log entry lost", 100),
+    ("processes killed", 300),
+    ("processes asked to stop", 300),
+    ("requests lost", 2_000),
+    ("requests landed without an answer", 100),
+    ("requests landed late", 50),
+];
+
+#[test]
+fn whatever_happens_in_a_thousand_worlds_what_was_committed_comes_back() {
+    let begun = Instant::now();
+    let (tally, failure) = simulate_all(0..WORLDS);
+    println!("{}{:.1} s", table(&tally), begun.elapsed().as_secs_f64());
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+    for (what, least) in ENOUGH {
+        let found = tally.get(what).copied().unwrap_or_default();
+        assert!(found >= least, "{what}: only {found} in {WORLDS} worlds, and at least {least} were wanted");
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_each_time() {
+    let runtime = runtime();
+    let mut digests = std::collections::BTreeSet::new();
+    for seed in 0..6 {
+        let (one, two) = (simulate(seed, &runtime), simulate(seed, &self::runtime()));
+        let differs = one.trace.iter().zip(&two.trace).find(|(one, two)| one != two);
+        assert_eq!((one.digest, one.tally), (two.digest, two.tally), "seed {seed}: {differs:?}");
+        digests.insert(one.digest);
+    }
+    assert_eq!(digests.len(), 6, "and others differ");
+}
