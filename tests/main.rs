@@ -19,5 +19,6 @@ mod roles;
 mod runbook;
 mod scenarios;
 mod support;
+mod tamper;
 mod vaults;
 mod vectors;
