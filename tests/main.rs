@@ -23,6 +23,7 @@ mod runbook;
 mod scenarios;
 mod simulation;
 mod support;
+mod tamper;
 mod vaults;
 mod vectors;
 mod worlds;

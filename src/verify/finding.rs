@@ -44,6 +44,8 @@ macro_rules! codes {
 codes! {
     /// `archive.json` cannot be read as what it is.
     ArchiveMalformed = "archive-malformed", Tampered;
+    /// `archive.json` is not the one that an earlier report saw.
+    ArchiveChanged = "archive-changed", Tampered;
     /// A sequence number is missing from a log.
     LogGap = "log-gap", Tampered;
     /// A log file cannot be read as what it is.
@@ -76,6 +78,8 @@ codes! {
     KidMismatch = "kid-mismatch", Tampered;
     /// A path has more than one version: somebody wrote over it. The oldest version is the archive.
     ExtraVersion = "extra-version", Tampered;
+    /// A file was deleted, and a version of it is left, which is what readers use.
+    NameDeleted = "name-deleted", Tampered;
     /// A file has no write-once protection, where that is required.
     Unprotected = "unprotected", Noncompliant;
     /// A file's protection, or the store's default policy, is not locked: its administrator can take it back.

@@ -49,9 +49,16 @@ impl Inventory {
     pub(super) async fn read(store: &dyn store::Read, guard: &Guard, findings: &mut Findings) -> Result<Inventory> {
         let mut inventory = Inventory { archive: None, shelves: BTreeMap::new(), files: 0 };
         let mut list = store.list("");
+        let mut newest: Option<Listed> = None;
         while let Some(listed) = list.next().await {
-            inventory.add(listed.context("couldn't list the archive")?, guard, findings);
+            let listed = listed.context("couldn't list the archive")?;
+            if let Some(newest) = newest.filter(|newest| newest.path != listed.path) {
+                report_deleted(&newest, findings);
+            }
+            newest = Some(listed.clone());
+            inventory.add(listed, guard, findings);
         }
+        newest.iter().for_each(|newest| report_deleted(newest, findings));
         inventory.shelves.values_mut().for_each(|shelf| shelf.captures.complete(findings));
         Ok(inventory)
     }
@@ -133,6 +140,18 @@ fn keep<K: Ord, V>(
             place.insert(value(listed));
             None
         }
+    }
+}
+
+/// A path of the archive whose newest version is no current one: it was deleted as a name. Readers know its oldest version
+/// and go on reading it, until somebody deletes that.
+fn report_deleted(newest: &Listed, findings: &mut Findings) {
+    if let Ok(path) = newest.path.as_ref()
+        && !newest.current
+        && ArchivePath::parse(path).is_some()
+    {
+        let detail = "it was deleted; a version of it is left, which is what readers use";
+        findings.add(Code::NameDeleted, path.as_str(), detail);
     }
 }
 

@@ -31,7 +31,7 @@ pub use subset::Subset;
 use crate::error::{Error, Kind, Result};
 use crate::format::archive::{ARCHIVE_MAX, Archive};
 use crate::format::paths;
-use crate::model::{Mode, StorePath, VaultUri};
+use crate::model::{Digest, Mode, StorePath, VaultUri};
 use crate::progress::{Progress, Silent};
 use crate::store::{self, Guard};
 use crate::tlog::Verifier;
@@ -150,8 +150,8 @@ pub async fn inspect(
     let mut heads = BTreeMap::new();
     let mut sound = true;
     let mut needed = BTreeSet::new();
-    if let Some(archive) = &archive {
-        same_archive(archive, depth)?;
+    if let Some((archive, sha256)) = &archive {
+        same_archive(archive, *sha256, depth, &mut findings)?;
         for (vault, shelf) in &mut inventory.shelves {
             progress.stage("reading the log", None);
             let needs = &mut needed;
@@ -174,14 +174,14 @@ pub async fn inspect(
     };
     let mut report = Report { status, counts, findings, checked, record: None };
     let read = depth.read.filter(|_| sound).map(|subset| (subset, depth.open.is_some()));
-    report.record = archive.map(|archive| report.record(&archive, standard, depth, heads, read));
+    report.record = archive.map(|archive| report.record(archive, standard, depth, heads, read));
     Ok(report)
 }
 
 impl Report {
     fn record(
         &self,
-        archive: &Archive,
+        (archive, archive_sha256): (Archive, Digest),
         standard: &Standard,
         depth: &Depth<'_>,
         heads: BTreeMap<String, Head>,
@@ -191,6 +191,7 @@ impl Report {
         Record {
             format: record::FORMAT.to_owned(),
             archive_id: archive.archive_id,
+            archive_sha256,
             time: now,
             tool: concat!("akv-archiver ", env!("CARGO_PKG_VERSION")).to_owned(),
             status: self.status,
@@ -307,23 +308,30 @@ fn missing_vaults(inventory: &Inventory, standard: &Standard, depth: &Depth<'_>,
     }
 }
 
-/// Refuses a report of another archive: nothing in it would mean anything here.
-fn same_archive(archive: &Archive, depth: &Depth<'_>) -> Result<()> {
+/// Refuses a report of another archive: nothing in it would mean anything here. The day of an archive's birth is in no
+/// log: only a report remembers it.
+fn same_archive(archive: &Archive, sha256: Digest, depth: &Depth<'_>, findings: &mut Findings) -> Result<()> {
     match depth.since {
         Some(since) if since.archive_id != archive.archive_id => Err(Error::new(
             Kind::Usage,
             format!("the earlier report is of archive {}, and this is {}", since.archive_id, archive.archive_id),
         )
         .hint("is this the right container or directory? Without --since-report everything is read")),
+        Some(since) if since.archive_sha256 != sha256 => {
+            let detail = "an earlier report saw another one, of the same archive";
+            findings.add(Code::ArchiveChanged, paths::archive()?.as_str(), detail);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
 
+/// `archive.json` and its digest, if it is there and can be read.
 async fn read_archive(
     store: &dyn store::Read,
     inventory: &Inventory,
     findings: &mut Findings,
-) -> Result<Option<Archive>> {
+) -> Result<Option<(Archive, Digest)>> {
     let path = paths::archive()?;
     let Some(file) = &inventory.archive else {
         if !inventory.shelves.is_empty() {
@@ -344,7 +352,7 @@ async fn read_archive(
         Err(error) => return Err(error.into()),
     };
     match Archive::decode(&bytes) {
-        Ok(archive) => Ok(Some(archive)),
+        Ok(archive) => Ok(Some((archive, Digest::of(&bytes)))),
         Err(error) => {
             findings.add(Code::ArchiveMalformed, path.as_str(), error.to_string());
             Ok(None)

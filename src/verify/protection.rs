@@ -94,7 +94,15 @@ pub(super) fn check_needed(
     }
     let enough = standard.now + *standard.protection_min_of.get(vault).unwrap_or(&standard.protection_min);
     let mut check = |path: &dyn Fn() -> String, protection: store::Protection| {
-        let Some(until) = protection.until else { return };
+        let Some(until) = protection.until else {
+            // Where the lock could not be read, or nothing protects the file, that is a finding already.
+            let untold = standard.worm && guard.lock.is_some() && protection.mode != Mode::None;
+            if untold && !protection.legal_hold {
+                let detail = "the store does not say until when it is protected, and the newest snapshot needs it";
+                findings.add(Code::ProtectionShort, path(), detail);
+            }
+            return;
+        };
         checked.protected_until = Some(checked.protected_until.map_or(until, |earliest| earliest.min(until)));
         if standard.worm && until < enough && !protection.legal_hold {
             let detail =

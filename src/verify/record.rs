@@ -28,6 +28,8 @@ pub struct Record {
     pub format: String,
     /// The archive.
     pub archive_id: Uuid,
+    /// The digest of its `archive.json`.
+    pub archive_sha256: Digest,
     /// When; whole seconds.
     pub time: DateTime<Utc>,
     /// The program, `akv-archiver 0.1.0`.

@@ -366,6 +366,20 @@ async fn extra_version() {
     assert_eq!(codes(&house).await, [Code::ExtraVersion]);
 }
 
+#[tokio::test]
+async fn name_deleted() {
+    let house = house().await;
+    house.clock.advance(Duration::from_secs(366 * 86_400));
+    let files = house.files("").await;
+    for path in &files {
+        house.store.attacker_remove(path).unwrap();
+    }
+    let report = house.verify().await;
+    let found: Vec<&Finding> = report.findings.iter().filter(|finding| finding.code == Code::NameDeleted).collect();
+    assert_eq!(found.iter().map(|finding| finding.path.clone()).collect::<Vec<_>>(), files);
+    assert!(codes(&house).await.iter().all(|code| [Code::NameDeleted, Code::ProtectionShort].contains(code)));
+}
+
 /// A house whose store was guarded so when the snapshot was taken.
 async fn guarded(guard: Guard) -> House {
     let clock = clock();
@@ -389,6 +403,7 @@ async fn unprotected_and_unlocked_and_unknown() {
         (level(Worm::ContainerLevel, Some(Mode::Unlocked)), vec![Code::Unlocked]),
         (level(Worm::ContainerLevel, None), vec![Code::LockUnknown]),
         (level(Worm::ContainerLevel, Some(Mode::Locked)), vec![]),
+        (Guard { days: None, ..version(Some(Mode::Locked)) }, vec![Code::ProtectionShort]),
         (Guard { legal_hold: true, days: None, ..version(Some(Mode::Locked)) }, vec![]),
         (Guard { legal_hold: true, ..version(Some(Mode::Unlocked)) }, vec![]),
     ] {

@@ -41,21 +41,37 @@ pub(crate) fn object(text: &str) -> Object {
     Object::parse(text).unwrap()
 }
 
+/// The clock of a house.
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()))
+}
+
 /// A house with these objects, and the store with its empty archive.
 pub(crate) async fn house(objects: &[&str]) -> (House, Store) {
-    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
-    let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(3)));
+    let clock = clock();
     let store = Store::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
-    let (archive, _) = init::create_archive(&store, Demand::Required, &ambient).await.unwrap();
-    let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
+    (furnish(objects, clock, &store, Demand::Required, 3).await, store)
+}
+
+/// A house with these objects, and an empty archive in `store`. Another seed makes another archive with another signer.
+pub(crate) async fn furnish(
+    objects: &[&str],
+    clock: Arc<ManualClock>,
+    store: &dyn Append,
+    worm: Demand,
+    seed: u8,
+) -> House {
+    let ambient = Ambient::new(clock.clone(), Arc::new(SeededRandom::new(seed.into())));
+    let (archive, _) = init::create_archive(store, worm, &ambient).await.unwrap();
+    let signer = Signer::from_seed(&key_name(archive.archive_id), &[seed; 32]).unwrap();
     let identity = generate(DateTime::UNIX_EPOCH);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("identity");
     std::fs::write(&file, identity.file.as_bytes()).unwrap();
     let vault = Vault::new(VaultUri::parse("https://prod.vault.azure.net").unwrap(), clock.clone());
     objects.iter().for_each(|text| drop(vault.put(&object(text))));
-    let order = order();
-    let house = House {
+    let order = Order { worm, ..order() };
+    House {
         verifiers: vec![signer.verifier()],
         recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
         identities: Arc::new(Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap()),
@@ -64,8 +80,7 @@ pub(crate) async fn house(objects: &[&str]) -> (House, Store) {
         vault,
         signer,
         order,
-    };
-    (house, store)
+    }
 }
 
 impl House {
@@ -143,15 +158,19 @@ impl House {
 
     /// What the verifier finds.
     pub(crate) async fn verify(&self, store: &Store) -> Vec<Finding> {
-        let standard = Standard {
+        verify(store, &self.standard()).await.unwrap().findings
+    }
+
+    /// What the archive is held to.
+    pub(crate) fn standard(&self) -> Standard {
+        Standard {
             vaults: Vec::new(),
             verifiers: self.verifiers.clone(),
-            worm: true,
+            worm: self.order.worm == Demand::Required,
             protection_min: self.order.renewal.protection_min,
             protection_min_of: Default::default(),
             max_age: None,
             now: self.clock.now(),
-        };
-        verify(store, &standard).await.unwrap().findings
+        }
     }
 }

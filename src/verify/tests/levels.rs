@@ -431,3 +431,14 @@ async fn a_report_that_does_not_hold_is_refused() {
     let error = inspect(&house.store, &house.standard(), &depth, &Silent).await.unwrap_err();
     assert!(error.kind() == Kind::Usage && error.message().contains("is of archive"), "{error}");
 }
+
+#[tokio::test]
+async fn only_a_report_remembers_when_an_archive_was_born() {
+    let house = house().await;
+    let record = inspected(&house, &reading()).await.record.unwrap();
+    let whole = String::from_utf8(bytes(&house, "archive.json").await).unwrap();
+    house.store.corrupt("archive.json", whole.replace("created\":\"20", "created\":\"19"));
+    assert_eq!(inspected(&house, &reading()).await.findings, []);
+    let found = inspected(&house, &Depth { since: Some(&record), ..Depth::default() }).await.findings;
+    assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ArchiveChanged]);
+}
