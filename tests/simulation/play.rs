@@ -74,7 +74,7 @@ impl Play {
     /// Plays to the end, or to the first thing that cannot be.
     pub(crate) fn play(&mut self) {
         for number in 0..self.world.vaults.len() {
-            for _ in 0..self.world.stage.chance(|chance| 2 + chance.below(8)) {
+            for _ in 0..self.world.stage.chance(|chance| 1 + chance.below(5)) {
                 self.people();
             }
             for first in ["secret/first", "key/hsm-0"] {
@@ -82,7 +82,7 @@ impl Play {
             }
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 6 + chance.below(16));
+        let mut deeds = self.world.stage.chance(|chance| 5 + chance.below(12));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
             if act {

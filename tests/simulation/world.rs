@@ -114,7 +114,7 @@ impl World {
         let archive = Archive::new(Uuid::from_u128(u128::from(seed) << 64 | 7), start);
         let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
         let chance = &mut Chance::new(!seed);
-        let names = &["prod", "spare"][..1 + chance.below(2)];
+        let names = &["prod", "spare"][..if chance.one_in(3) { 2 } else { 1 }];
         let vaults = names.iter().map(|name| house(name, clock.clone(), chance)).collect();
         let worm = if chance.one_in(2) { Worm::VersionLevel } else { Worm::ContainerLevel };
         let mode = if chance.one_in(6) { Mode::Unlocked } else { Mode::Locked };
@@ -236,7 +236,8 @@ impl World {
         }
         let what = match (live(number, &object), gone(number, &object), deed) {
             (false, false, _) => self.put(number, &object),
-            (true, _, 0..25) => self.put(number, &object),
+            (true, _, 0..8) => self.replace(number, &object),
+            (true, _, 8..25) => self.put(number, &object),
             (true, _, 25..55) => {
                 self.edit(number, &object);
                 "edits"
@@ -281,7 +282,12 @@ impl World {
             let doomed = live.iter().filter(|object| hsm(object) || !chance.one_in(3)).cloned().collect::<Vec<_>>();
             doomed.into_iter().map(|object| (object.clone(), hsm(&object) || !chance.one_in(3))).collect()
         });
-        for (object, purge) in doomed.iter().filter(|(object, _)| !self.busy(number, object)) {
+        let replaced = self.stage.chance(|chance| chance.pick(live).cloned());
+        let replaced = replaced.filter(|object| !self.busy(number, object));
+        if let Some(object) = &replaced {
+            self.replace(number, object);
+        }
+        for (object, purge) in doomed.iter().filter(|(it, _)| replaced.as_ref() != Some(it) && !self.busy(number, it)) {
             house.memory.delete(object);
             self.changes(number, object, &[house.deleting]);
             let parts = Kind::ALL.into_iter().filter(|kind| *kind == object.kind || object.kind == Kind::Certificate);
@@ -293,6 +299,18 @@ impl World {
         }
         self.count("disasters");
         self.stage.tell(format_args!("a disaster befalls {}", house.memory.uri().name()));
+    }
+
+    /// Purges an object, makes another one of its name, and deletes that softly: a restore has to purge it.
+    fn replace(&self, number: usize, object: &Object) -> &'static str {
+        let house = &self.vaults[number];
+        house.memory.delete(object);
+        let parts = Kind::ALL.into_iter().filter(|kind| *kind == object.kind || object.kind == Kind::Certificate);
+        parts.for_each(|kind| house.memory.purge(&Object::new(kind, object.name.clone())));
+        self.put(number, object);
+        house.memory.delete(object);
+        self.changes(number, object, &[house.deleting]);
+        "replaces and deletes"
     }
 
     /// Adds a version, and the object where it is new.

@@ -843,21 +843,45 @@ async fn what_two_runs_take_in_the_same_second_says_inside_what_its_name_says() 
     assert!(codes.iter().all(|code| [Code::Orphan, Code::BackupMalformed].contains(code)), "{codes:?}");
 }
 
+/// A store in which another run is faster by a moment with each manifest: with the same bytes, or with others.
+struct Twin<'a>(&'a Memory, Option<&'static [u8]>);
+
+#[async_trait::async_trait]
+impl Read for Twin<'_> {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+    async fn get(&self, path: &StorePath, version: Option<&str>, limit: u64) -> Result<Bytes, store::Error> {
+        self.0.get(path, version, limit).await
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Listed, store::Error>> {
+        self.0.list(prefix)
+    }
+    async fn guard(&self) -> Result<Guard, store::Error> {
+        self.0.guard().await
+    }
+}
+
+#[async_trait::async_trait]
+impl Append for Twin<'_> {
+    async fn create(&self, path: &StorePath, bytes: Bytes) -> Result<Created, store::Error> {
+        if path.as_str().contains("/manifests/") {
+            self.0.create(path, self.1.map_or_else(|| bytes.clone(), Bytes::from_static)).await?;
+        }
+        self.0.create(path, bytes).await
+    }
+}
+
 #[tokio::test]
 async fn a_manifest_that_another_run_wrote_in_the_same_words_is_as_good_as_ours() {
-    let house = House::new(&[]).await;
-    house.snapshot().await.unwrap();
-    let path = StorePath::parse(&house.files("/manifests/").await.remove(0)).unwrap();
-    let theirs = house.store.get(&path, None, 1 << 20).await.unwrap();
-    for (there, whole) in [(theirs, true), (Bytes::from_static(b"something else"), false)] {
-        let other = House::new(&[]).await;
-        other.store.create(&path, there).await.unwrap();
-        match other.snapshot().await {
-            Ok(report) => assert!(whole && report.status == Outcome::Complete, "{report:?}"),
-            Err(error) => assert!(!whole && error.kind() == Kind::Tampered, "{error}"),
+    for other in [None, Some(&b"something else"[..])] {
+        let house = House::new(&["key/k"]).await;
+        match house.snapshot_into(&Twin(&house.store, other)).await {
+            Ok(report) => assert!(other.is_none() && report.status == Outcome::Complete, "{report:?}"),
+            Err(error) => assert!(other.is_some() && error.kind() == Kind::Tampered, "{error}"),
         }
-        assert_eq!(other.files("/manifests/").await, [path.to_string()]);
-        assert_eq!(other.files("/log/").await.len(), usize::from(whole));
-        assert!(!whole || other.verify().await.findings.is_empty());
+        assert_eq!(house.files("/manifests/").await.len(), 1);
+        assert_eq!(house.files("/log/").await.len(), usize::from(other.is_none()));
+        assert!(other.is_some() || house.verify().await.findings.is_empty());
     }
 }
