@@ -22,6 +22,7 @@ use akv_archiver::verify::{Code, Severity};
 use chrono::TimeDelta;
 use futures::{FutureExt as _, StreamExt as _};
 
+use super::found_out;
 use super::jobs::Ended;
 use super::model::{Model, Snapshot};
 use super::world::{CANARY, World, keys};
@@ -138,7 +139,7 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
     kept(world, model, &mut wrong);
     unexpected(world, model, &mut wrong);
     for number in 0..world.vaults.len() {
-        let newest = model.snapshots.iter().filter(|it| it.vault == world.uris()[number]).next_back();
+        let newest = model.snapshots.iter().rfind(|it| it.vault == world.uris()[number]);
         match newest {
             Some(newest) if newest.status == Status::Complete => {
                 if model.claims(newest) != model.holds(number) {
@@ -170,11 +171,16 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
 fn unexpected(world: &World, model: &Model, wrong: &mut Vec<String>) {
     let Some(findings) = &model.verdict else { return wrong.push("nobody verified".to_owned()) };
     let short = i64::from(world.days) < world.order.renewal.protection_min.num_days() + 1;
+    let oldest: Vec<_> = world.store.list("archive.json").map(Result::unwrap).collect().now_or_never().unwrap();
+    let ends = |born| born + TimeDelta::days(i64::from(world.days)) - world.order.renewal.protection_min;
+    let aged = oldest.iter().any(|file| ends(file.created) <= world.now());
     for finding in findings {
         let expected = match finding.code {
             // What the vault in memory backs up does not begin as Azure's backups do.
             Code::BackupMalformed | Code::Orphan => true,
             Code::ProtectionShort => short,
+            // What no snapshot renews, and nobody here extends.
+            Code::RecordShort => aged,
             Code::Unlocked => world.unlocked,
             // Of whoever asks for more than is promised.
             Code::SnapshotStale => model.newest_age(world) > TimeDelta::hours(1),
@@ -253,7 +259,7 @@ fn comes_back(world: &World, model: &Model, snapshot: &Snapshot) -> Result<(), S
         };
         restore::apply(&hands, &plan).await.map(Some)
     };
-    let applied = applied.now_or_never().unwrap().map_err(|error: akv_archiver::error::Error| error.to_string())?;
+    let applied = found_out(applied).map_err(|error: akv_archiver::error::Error| error.to_string())?;
     let Some(applied) = applied else { return Ok(()) };
     if applied.status != "done" || applied.steps.len() != claims.len() {
         return Err(format!("it does not come back: {applied:#?}"));

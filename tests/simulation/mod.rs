@@ -34,9 +34,17 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// One thread's runtime: whoever seals hands the work to the one thread that may block.
+/// One thread's runtime: whoever seals or opens hands the work to the one thread that may block.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap()
+}
+
+/// What a judge finds out while nobody plays. He has threads of his own: the players' one is held meanwhile.
+pub(crate) fn found_out<T>(work: impl Future<Output = T>) -> T {
+    thread_local! {
+        static JUDGE: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    }
+    JUDGE.with(|judge| judge.block_on(work))
 }
 
 /// Plays one seed.

@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 
 use super::doors::{Change, Creation};
+use super::found_out;
 use super::seen::{Moment, described, held_versions, look, shown};
 use super::world::{Landing, World, keys};
 
@@ -86,7 +87,7 @@ impl Model {
 
     /// What the newest snapshot of a vault has.
     pub(crate) fn captured(&self, world: &World, number: usize) -> Vec<Object> {
-        let newest = self.snapshots.iter().filter(|snapshot| world.number(&snapshot.vault) == number).next_back();
+        let newest = self.snapshots.iter().rfind(|snapshot| world.number(&snapshot.vault) == number);
         newest.map(|snapshot| self.claims(snapshot).into_keys().collect()).unwrap_or_default()
     }
 
@@ -158,6 +159,7 @@ impl Model {
                     }
                     None => self.wrong(format!("entry {sequence} is a result without an intent")),
                 },
+                Event::Protect(_) => self.wrong(format!("nobody extends anything here, and entry {sequence} says so")),
                 Event::Unknown(_) => self.wrong(format!("entry {sequence} is of no known type")),
             }
         }
@@ -320,7 +322,7 @@ impl Model {
         if let Some(blob) = self.opened.get(&capture.path) {
             return Ok(blob.clone());
         }
-        let opened = now_or_never(restore::open(reader, &keys().identities, capture))
+        let opened = found_out(restore::open(reader, &keys().identities, capture))
             .map_err(|error| format!("its capture does not open: {error}"))?;
         let blob: Arc<[u8]> = opened.blob.to_vec().into();
         if described(&opened) != held_versions(&blob) {

@@ -190,7 +190,8 @@ impl Play {
         });
         self.model.began(name, running.begun);
         self.running.insert(name.to_owned(), running);
-        self.company.start(name, job == Job::Snapshot, future);
+        let seals_or_opens = !matches!(job, Job::Verify | Job::Status);
+        self.company.start(name, seals_or_opens, future);
         self.world.stage.tell(format_args!("{name} starts"));
     }
 
@@ -207,7 +208,7 @@ impl Play {
         let (mut gone, there): (Vec<_>, Vec<_>) =
             captured.into_iter().partition(|object| !self.model.is_live(number, object));
         let ever = self.model.ever(number);
-        let newest = self.model.snapshots.iter().filter(|it| world.number(&it.vault) == number).next_back();
+        let newest = self.model.snapshots.iter().rfind(|it| world.number(&it.vault) == number);
         let newest = newest.map(|snapshot| snapshot.sequence);
         let now = world.now();
         world.stage.chance(|chance| match job {

@@ -293,7 +293,7 @@ impl Wake for Flag {
 struct Process<T> {
     future: BoxFuture<'static, T>,
     woken: Arc<Flag>,
-    /// Whether it hands work to threads.
+    /// Whether it seals or opens, and so hands work to a thread.
     seals: bool,
 }
 

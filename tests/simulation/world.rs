@@ -34,7 +34,7 @@ pub(crate) const CANARY: &str = "canary-in-the-coal-mine";
 /// Who opens and closes; made once, since nothing depends on which keys they are.
 pub(crate) struct Keys {
     pub(crate) recipients: Arc<Recipients>,
-    pub(crate) identities: Identities,
+    pub(crate) identities: Arc<Identities>,
 }
 
 pub(crate) fn keys() -> &'static Keys {
@@ -46,7 +46,7 @@ pub(crate) fn keys() -> &'static Keys {
         std::fs::write(&file, identity.file.as_bytes()).unwrap();
         Keys {
             recipients: Arc::new(Recipients::parse(&[&identity.recipient]).unwrap()),
-            identities: Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap(),
+            identities: Arc::new(Identities::from_files(&[file], Arc::new(NoPrompt)).unwrap()),
         }
     })
 }
@@ -402,7 +402,7 @@ fn order(chance: &mut Chance) -> Order {
         worm: Demand::Required,
         rhythm: match chance.one_in(3) {
             true => Rhythm::default(),
-            false => Rhythm { captures: 1 + chance.below(6), every: TimeDelta::seconds(chance.between(1, 600)) },
+            false => Rhythm { captures: 1 + chance.below(6), every: Duration::from_secs(1 + chance.below(600) as u64) },
         },
     }
 }
