@@ -42,7 +42,28 @@ pub(crate) fn plan(plan: &Plan, file: &Path) -> String {
         }
         text.push_str(&more(plan.missing.len(), SHOWN, file));
     }
+    text.push_str(&gone(plan, file));
     text.push_str(&format!("\n{}\n", sum(plan)));
+    text
+}
+
+/// What the snapshot no longer names. The archive may be all that is left of it, so it is told loudly.
+fn gone(plan: &Plan, file: &Path) -> String {
+    if plan.gone.is_empty() {
+        return String::new();
+    }
+    let count = plural(plan.gone.len() as u64, "object", "objects");
+    let mut text = format!("\nGONE FROM THE SNAPSHOT, and NOT in this plan: {count}\n");
+    plan.gone.iter().take(SHOWN).for_each(|object| text.push_str(&format!("  {object}\n")));
+    text.push_str(&more(plan.gone.len(), SHOWN, file));
+    text.push_str("  They were purged, or their time ran out; the archive has captures of them.\n  Instead:\n");
+    for instead in [
+        "name them, to bring them back",
+        "take everything as it was before they went: --at TIME, or --snapshot NUMBER",
+        "say that they are not wanted: --live-only",
+    ] {
+        text.push_str(&format!("  - {instead}\n"));
+    }
     text
 }
 
@@ -107,7 +128,8 @@ fn more(all: usize, shown: usize, file: &Path) -> String {
 fn sum(plan: &Plan) -> String {
     let count = |action| plan.steps.iter().filter(|step| step.action == action).count();
     let counts = GROUPS.map(|(action, _, what)| (count(action), what));
-    let counts = counts.into_iter().chain([(plan.missing.len(), "without a capture")]);
+    let lacks = [(plan.missing.len(), "without a capture"), (plan.gone.len(), "gone and left out")];
+    let counts = counts.into_iter().chain(lacks);
     let told: Vec<String> =
         counts.filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     match told.is_empty() {
@@ -178,6 +200,7 @@ mod tests {
             allowed: Allowed::default(),
             steps,
             missing: Vec::new(),
+            gone: Vec::new(),
             notes: Vec::new(),
             settings: None,
         }
@@ -195,7 +218,8 @@ mod tests {
             step("secret/s", Action::Nothing, None, "it is live, with the same versions", "", &[]),
         ]);
         plan.allowed.purge = true;
-        plan.missing = vec!["secret/gone".into()];
+        plan.missing = vec!["secret/never".into()];
+        plan.gone = vec!["key/old".into()];
         plan.notes = vec!["log entry 4 is damaged".into()];
         assert_eq!(
             super::plan(&plan, Path::new("p.json")),
@@ -227,9 +251,17 @@ REFUSED (live-other): 1 object
   - keep it
 
 NO CAPTURE of 1 object
-  secret/gone
+  secret/never
 
-In all: 1 there already, 2 to restore, 2 to PURGE and restore, 1 refused, 1 without a capture.
+GONE FROM THE SNAPSHOT, and NOT in this plan: 1 object
+  key/old
+  They were purged, or their time ran out; the archive has captures of them.
+  Instead:
+  - name them, to bring them back
+  - take everything as it was before they went: --at TIME, or --snapshot NUMBER
+  - say that they are not wanted: --live-only
+
+In all: 1 there already, 2 to restore, 2 to PURGE and restore, 1 refused, 1 without a capture, 1 gone and left out.
 "
         );
     }

@@ -51,6 +51,7 @@ pub(super) struct Ground {
     pub(super) archive_id: Option<uuid::Uuid>,
     pub(super) whole: bool,
     pub(super) missing: Vec<Object>,
+    pub(super) gone: Vec<Object>,
     pub(super) notes: Vec<String>,
 }
 
@@ -65,8 +66,8 @@ pub async fn make_plan(eyes: &Eyes<'_>, request: &Request) -> Result<Plan> {
     let chosen = choose(reader, eyes.identities, &log, request, eyes.progress).await?;
     let newest = chosen.found.iter().filter(|(_, found)| found.facts.is_some()).max_by_key(|(_, it)| it.snapshot);
     let source_facts = newest.and_then(|(_, found)| found.facts.clone());
-    let Chosen { found, named, missing, whole, notes } = chosen;
-    let mut ground = Ground { source_facts, whole, missing, notes, ..Ground::default() };
+    let Chosen { found, named, missing, gone, whole, notes } = chosen;
+    let mut ground = Ground { source_facts, whole, missing, gone, notes, ..Ground::default() };
     eyes.progress.stage("opening captures", Some(found.len() as u64));
     let mut opened = futures::stream::iter(found)
         .map(|(object, found)| async move {
@@ -168,6 +169,7 @@ pub(super) async fn finish(eyes: &Eyes<'_>, ground: Ground, allowed: Allowed) ->
         steps,
         allowed,
         missing: ground.missing.iter().map(ToString::to_string).collect(),
+        gone: ground.gone.iter().map(ToString::to_string).collect(),
         notes: ground.notes,
         settings: None,
     })

@@ -43,10 +43,10 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Argum
         };
         format!("{}{}{next}", render::restore::plan(&plan, &arguments.out), around.unwrap_or_default())
     });
-    Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
+    Ok(ExitCode::from(match (plan.refused(), plan.lacks()) {
         (true, _) => Kind::Refused.exit_code(),
-        (false, false) => Kind::Partial.exit_code(),
-        (false, true) => 0,
+        (false, true) => Kind::Partial.exit_code(),
+        (false, false) => 0,
     }))
 }
 
@@ -111,7 +111,8 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
 
 /// What the arguments ask for, and the vault that they name, if they do.
 fn request(assembly: &Assembly, arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
-    let mut selection = Selection { kinds: arguments.kinds.clone(), all: arguments.all, ..Selection::default() };
+    let (kinds, all, live_only) = (arguments.kinds.clone(), arguments.all, arguments.live_only);
+    let mut selection = Selection { kinds, all, live_only, ..Selection::default() };
     for term in &arguments.objects {
         match term.clone() {
             Term::Object(object) => selection.objects.push(object),
