@@ -47,7 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("azure, emulator", &["reqwest"]),
     ("seal", &["age"]),
     ("format", &["tar", "zstd"]),
-    ("seal, store", &["rustix"]),
+    ("cli, seal, store", &["rustix"]),
     ("config, emulator, located", &["toml"]),
     ("cli", &["clap", "clap_complete", "clap_mangen", "indicatif", "rpassword", "toml_edit", "tracing_subscriber"]),
     ("emulator", &["http_body_util", "hyper", "hyper_util", "rcgen", "tokio_rustls"]),
