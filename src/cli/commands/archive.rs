@@ -28,7 +28,7 @@ pub(crate) async fn list(assembly: &Assembly, console: &Console, arguments: List
     } else {
         let mut objects = Vec::new();
         for vault in &vaults {
-            objects.extend(history::objects(&reader, vault).await?);
+            objects.extend(history::objects(&reader, vault, arguments.ever).await?);
         }
         console.result(&json!({"objects": objects}), || render::objects(&objects));
     }

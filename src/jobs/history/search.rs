@@ -18,6 +18,8 @@ pub struct Found {
     pub snapshot: u64,
     /// The capture.
     pub capture: CaptureRef,
+    /// How many versions it holds.
+    pub versions: Option<u64>,
     /// The vault as that snapshot saw it.
     pub facts: Option<VaultFacts>,
 }
@@ -74,7 +76,8 @@ impl Search {
                 let at = capture.captured_at.format("%Y-%m-%d %H:%M");
                 stale.push(format!("{object} ({}; captured {at})", gap.code));
             }
-            *slot = Some(Found { snapshot: snapshot.sequence, capture, facts: header.facts.clone() });
+            let (versions, facts) = (line.versions, header.facts.clone());
+            *slot = Some(Found { snapshot: snapshot.sequence, capture, versions, facts });
         }
         if !stale.is_empty() {
             let what = format!("snapshot {} could not take, and names earlier captures of", snapshot.sequence);

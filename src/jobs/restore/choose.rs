@@ -282,7 +282,8 @@ impl Containing<'_> {
         let object = if managed { certificate } else { self.object.clone() };
         let line = lines.remove(&object);
         Ok(line.and_then(|line| {
-            let found = Found { snapshot: snapshot.sequence, capture: line.capture?, facts: header.facts };
+            let (versions, facts) = (line.versions, header.facts);
+            let found = Found { snapshot: snapshot.sequence, capture: line.capture?, versions, facts };
             Some((object, line.current, found))
         }))
     }
