@@ -86,7 +86,7 @@ fn exit_code(resumed: &[Resumed], mode: Mode) -> u8 {
     match mode {
         _ if resumed.iter().any(|one| one.interrupted) => Kind::Interrupted.exit_code(),
         Mode::Finish if !resumed.iter().all(done) => Kind::Partial.exit_code(),
-        Mode::Abandon if !resumed.iter().all(|one| one.closed) => Kind::Partial.exit_code(),
+        Mode::Abandon | Mode::DryRun if !resumed.iter().all(|one| one.closed) => Kind::Partial.exit_code(),
         _ => 0,
     }
 }
