@@ -51,7 +51,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Argum
 }
 
 async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> Result<(Plan, Option<Rebuild>)> {
-    let (request, asked) = request(assembly, arguments)?;
+    let (request, identified) = request(arguments)?;
     let archive = match arguments.files.is_empty() || assembly.has_archive() {
         true => Some(assembly.archive()?),
         false => None,
@@ -74,11 +74,15 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
             (Err(error), None) => return Err(error),
         },
     };
-    let source = match (asked, &brought, &reader) {
-        (Some(vault), _, _) => vault,
-        (None, Some(brought), _) => brought.vault.clone(),
-        (None, None, Some(reader)) => assembly.one_vault(arguments.vault.as_deref(), reader).await?,
-        (None, None, None) => return Err(Error::internal("there is neither an archive nor a file")),
+    let source = match (identified, &arguments.vault, &brought, &reader) {
+        (Some(vault), Some(named), _, Some(reader)) if assembly.archived_vault(named, reader).await? != vault => {
+            let message = format!("the identifier is of vault {}, and --vault is another", vault.host());
+            return Err(Error::usage(message).hint("leave --vault out: the identifier names it"));
+        }
+        (Some(vault), _, _, _) => vault,
+        (None, _, Some(brought), _) => brought.vault.clone(),
+        (None, named, None, Some(reader)) => assembly.one_vault(named.as_deref(), reader).await?,
+        (None, _, None, None) => return Err(Error::internal("there is neither an archive nor a file")),
     };
     let target = match &arguments.to {
         Some(to) => assembly.vault_uri(to)?,
@@ -109,8 +113,8 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
     Ok((plan, around))
 }
 
-/// What the arguments ask for, and the vault that they name, if they do.
-fn request(assembly: &Assembly, arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
+/// What the arguments ask for, and the vault of a version's whole identifier, if one is given.
+fn request(arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
     let (kinds, all, live_only) = (arguments.kinds.clone(), arguments.all, arguments.live_only);
     let mut selection = Selection { kinds, all, live_only, ..Selection::default() };
     for term in &arguments.objects {
@@ -119,19 +123,12 @@ fn request(assembly: &Assembly, arguments: &Arguments) -> Result<(Request, Optio
             Term::Pattern(pattern) => selection.patterns.push(pattern),
         }
     }
-    let mut vault = arguments.vault.as_deref().map(|text| assembly.vault_uri(text)).transpose()?;
+    let mut vault = None;
     let point = match (arguments.snapshot, arguments.at, arguments.version.clone()) {
         (Some(number), _, _) => Point::Snapshot(number),
         (None, Some(time), _) => Point::Time(time),
         (None, None, Some(Version::Id(id))) => Point::Version(id),
         (None, None, Some(Version::Whole { vault: named, object, id })) => {
-            if vault.as_ref().is_some_and(|vault| *vault != named) {
-                return Err(Error::usage(format!(
-                    "the identifier is of vault {}, and --vault is another",
-                    named.host()
-                ))
-                .hint("leave --vault out: the identifier names it"));
-            }
             let told = selection.objects.iter().all(|other| *other == object) && selection.patterns.is_empty();
             if !told {
                 return Err(Error::usage(format!("the identifier is of {object}, and another object is named"))

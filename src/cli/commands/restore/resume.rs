@@ -22,7 +22,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Resum
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
     let vaults = match (&arguments.vault, arguments.intent) {
-        (Some(vault), _) => vec![assembly.vault_uri(vault)?],
+        (Some(vault), _) => vec![assembly.archived_vault(vault, &reader).await?],
         // A number means something in one log only.
         (None, Some(_)) => vec![assembly.one_vault(None, &reader).await?],
         (None, None) => history::vaults(&reader, &[]).await?,
