@@ -27,6 +27,10 @@ pub(crate) async fn run(assembly: &Assembly, console: &Console, command: Restore
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {
+    if !path.exists() {
+        return Err(Error::usage(format!("there is no plan {}", path.display()))
+            .hint("`akv-archiver restore plan` writes one, and changes nothing"));
+    }
     Plan::parse(&files::read(path, Plan::FILE_MAX)?).context(format!("couldn't read the plan {}", path.display()))
 }
 
