@@ -129,6 +129,21 @@ fn the_files_beside_the_plan_tell_the_rest_and_planning_writes_nothing_else() {
 }
 
 #[test]
+fn what_lay_beside_an_earlier_plan_does_not_stay_beside_another_one() {
+    let world = archived();
+    let plan = |arguments: &[&str]| world.run(&[&["restore", "plan"], arguments].concat()).succeeded().stdout;
+    plan(&["--all", "--to", SPARE]);
+    let (bicep, script) = (world.path("restore-plan.bicep"), world.path("restore-plan.sh"));
+    assert!(bicep.exists() && script.exists());
+    // Somebody else's file of that name is nobody's business.
+    std::fs::write(&script, "#!/bin/sh\n# mine\n").unwrap();
+    let told = plan(&["certificate/tls"]);
+    assert!(!bicep.exists() && script.exists(), "{told}");
+    assert!(told.contains("Removed restore-plan.bicep") && !told.contains("Removed restore-plan.sh"), "{told}");
+    assert!(told.contains("Nothing would be changed. Written to restore-plan.json, over an earlier plan."), "{told}");
+}
+
+#[test]
 fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
     let world = archived();
     let other = r#"{"provider":"GlobalSign"}"#;

@@ -29,18 +29,24 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Argum
         }
         None => (None, Vec::new()),
     };
+    let removed = if rebuild.is_none() { rebuild::clear(&arguments.out)? } else { Vec::new() };
+    let replaced = arguments.out.exists();
     files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
     let shown = With { inner: &plan, rebuild, vault_settings };
     console.result(&shown, || {
         let around = shown.rebuild.as_ref();
         let around = around.map(|written| rebuild::told(written, &shown.vault_settings, arguments.with_vault_settings));
-        let next = match plan.changes().count() {
-            0 => "Nothing would be changed.".to_owned(),
+        let file = arguments.out.display();
+        let over = if replaced { ", over an earlier plan" } else { "" };
+        let mut next = match plan.changes().count() {
+            0 => format!("Nothing would be changed. Written to {file}{over}."),
             n => format!(
-                "{n} would be changed. Written to {file}; `akv-archiver restore apply {file}` carries it out.",
-                file = arguments.out.display()
+                "{n} would be changed. Written to {file}{over}; `akv-archiver restore apply {file}` carries it out."
             ),
         };
+        for path in &removed {
+            next.push_str(&format!("\nRemoved {}, which was of the earlier plan.", path.display()));
+        }
         format!("{}{}{next}", render::restore::plan(&plan, &arguments.out), around.unwrap_or_default())
     });
     Ok(ExitCode::from(match (plan.refused(), plan.lacks()) {
