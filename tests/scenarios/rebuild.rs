@@ -144,6 +144,22 @@ fn what_lay_beside_an_earlier_plan_does_not_stay_beside_another_one() {
 }
 
 #[test]
+fn what_makes_the_new_vault_is_written_before_there_is_one() {
+    let world = archived();
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", "https://fresh.vault.azure.net"]);
+    assert_eq!((code, plan["steps"].as_array().unwrap().len()), (22, 4), "{plan:#}");
+    for step in plan["steps"].as_array().unwrap() {
+        assert_eq!((&step["refusal"], &step["slot"]["state"]), (&"place-unknown".into(), &"free".into()), "{step:#}");
+    }
+    let told = plan["notes"].to_string();
+    assert!(told.contains("fresh.vault.azure.net is not there yet") && told.contains("plan again"), "{told}");
+    let bicep = std::fs::read_to_string(world.path("restore-plan.bicep")).unwrap();
+    assert!(bicep.contains("param name string = 'fresh'"), "{bicep}");
+    // A single object needs no vault made for it: its name is mistyped.
+    world.run(&["restore", "plan", "key/tde", "--to", "https://fresh.vault.azure.net"]).exited(10);
+}
+
+#[test]
 fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
     let world = archived();
     let other = r#"{"provider":"GlobalSign"}"#;

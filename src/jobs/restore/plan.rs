@@ -12,7 +12,8 @@ use crate::jobs::history::{Found, Log};
 use crate::model::{Atlas, Object, VaultFacts, VaultUri};
 use crate::progress::Progress;
 use crate::restore::decide::{self, Known, Route, Wanted};
-use crate::restore::{Allowed, Ledger, Plan, Refusal, Source, observe_all};
+use crate::restore::slot::slots_of;
+use crate::restore::{Allowed, Ledger, Plan, Refusal, Slot, Source, observe_all};
 use crate::seal::Identities;
 use crate::vault;
 
@@ -131,10 +132,21 @@ pub(super) async fn ledger(
 }
 
 /// Looks at the slots and the places, and decides.
-pub(super) async fn finish(eyes: &Eyes<'_>, ground: Ground, allowed: Allowed) -> Result<Plan> {
+pub(super) async fn finish(eyes: &Eyes<'_>, mut ground: Ground, allowed: Allowed) -> Result<Plan> {
     let objects: Vec<Object> = ground.wanted.iter().map(|wanted| wanted.source.object.clone()).collect();
-    let slots = observe_all(eyes.target, &objects, eyes.progress).await?;
     let target = eyes.target.uri().clone();
+    let slots = match observe_all(eyes.target, &objects, eyes.progress).await {
+        // What makes a vault like the captured one lies beside the plan, and is wanted before there is one. Its place is not
+        // known either, so that every restore into it is refused.
+        Err(error) if error.kind() == Kind::NotFound && ground.whole && eyes.source != target => {
+            ground.notes.push(format!(
+                "{} is not there yet, and was taken to be empty: make it, then plan again ({error})",
+                target.host()
+            ));
+            objects.iter().flat_map(slots_of).map(|object| (object, Slot::Free)).collect()
+        }
+        slots => slots?,
+    };
     let target_facts = ask_facts(eyes, &target).await;
     let source_facts = match ground.source_facts {
         // Only a restore into another vault depends on it.
