@@ -144,6 +144,30 @@ fn what_lay_beside_an_earlier_plan_does_not_stay_beside_another_one() {
 }
 
 #[test]
+fn a_vault_that_was_purged_before_the_last_snapshot_is_not_taken_for_an_empty_one() {
+    let world = archived();
+    let stranger = world.stranger();
+    for (live, deleted) in [("certificates/tls", "deletedcertificates/tls"), ("keys/tde", "deletedkeys/tde")] {
+        assert_eq!(stranger.vault("DELETE", &format!("prod.vault.azure.net/{live}"), "").0, 200);
+        world.azure.advance(std::time::Duration::from_secs(120));
+        assert_eq!(stranger.vault("DELETE", &format!("prod.vault.azure.net/{deleted}"), "").0, 204);
+        world.azure.advance(std::time::Duration::from_secs(120));
+    }
+    world.run(&["snapshot"]).succeeded();
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE]);
+    let gone = serde_json::json!(["certificate/tls", "key/tde"]);
+    assert_eq!((code, &plan["gone"], plan["steps"].as_array().unwrap().len()), (3, &gone, 2), "{plan:#}");
+    let ran = world.run(&["restore", "plan", "--all", "--to", SPARE]).exited(3);
+    assert!(ran.stdout.contains("GONE FROM THE SNAPSHOT, and NOT in this plan: 2 objects"), "{ran:#?}");
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--live-only"]);
+    assert_eq!((code, &plan["gone"]), (0, &serde_json::json!([])), "{plan:#}");
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--snapshot", "1"]);
+    assert_eq!((code, plan["steps"].as_array().unwrap().len()), (0, 4), "{plan:#}");
+    let listed = world.run(&["list", "--ever"]).succeeded();
+    assert!(listed.stdout.contains("gone: purged"), "{listed:#?}");
+}
+
+#[test]
 fn what_makes_the_new_vault_is_written_before_there_is_one() {
     let world = archived();
     let (code, plan) = world.json(&["restore", "plan", "--all", "--to", "https://fresh.vault.azure.net"]);
