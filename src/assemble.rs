@@ -213,10 +213,39 @@ impl Assembly {
             })
     }
 
+    /// A vault of the archive: as in the settings, or by the name that the archive knows it by, for vaults that the settings
+    /// do not name, or name otherwise.
+    pub async fn archived_vault(&self, text: &str, reader: &Reader<'_>) -> Result<VaultUri> {
+        if let Ok(uri) = self.vault_uri(text) {
+            return Ok(uri);
+        }
+        let there = reader.vaults().await?;
+        let named: Vec<&VaultUri> = there.iter().filter(|vault| vault.name().eq_ignore_ascii_case(text)).collect();
+        let hosts = |vaults: &[&VaultUri]| vaults.iter().map(|vault| vault.host()).collect::<Vec<_>>().join(", ");
+        match named.as_slice() {
+            [only] => Ok((*only).clone()),
+            [] => {
+                Err(Error::new(Kind::NotFound, format!("neither the settings nor the archive know a vault {text:?}"))
+                    .hint(format!("the archive holds: {}", hosts(&there.iter().collect::<Vec<_>>()))))
+            }
+            several => Err(Error::usage(format!("{text:?} is the name of several vaults in the archive"))
+                .hint(format!("say which: {}", hosts(several)))),
+        }
+    }
+
+    /// The vaults of the archive that are named, or all that it holds.
+    pub async fn archived_vaults(&self, named: &[String], reader: &Reader<'_>) -> Result<Vec<VaultUri>> {
+        let mut asked = Vec::new();
+        for text in named {
+            asked.push(self.archived_vault(text, reader).await?);
+        }
+        history::vaults(reader, &asked).await
+    }
+
     /// The vault that is meant: the one named, or the only one there is.
     pub async fn one_vault(&self, named: Option<&str>, reader: &Reader<'_>) -> Result<VaultUri> {
         if let Some(text) = named {
-            return self.vault_uri(text);
+            return self.archived_vault(text, reader).await;
         }
         if let [only] = self.settings.vaults.as_slice() {
             return Ok(only.uri.clone());

@@ -11,7 +11,7 @@ use crate::format::capture::SEALED_MAX;
 use crate::format::entry::{Entry, Event, LOG_FILE_MAX, LogFile, SnapshotRef};
 use crate::format::manifest::{CaptureRef, Decoder, Header, Limits, Line, Manifest};
 use crate::format::paths::{self, ArchivePath};
-use crate::model::{Digest, StorePath, VaultUri};
+use crate::model::{Digest, Object, StorePath, VaultUri};
 use crate::store::{self, Condition, Listed};
 use crate::tlog::Verifier;
 
@@ -78,6 +78,21 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(vaults.into_iter().collect())
+    }
+
+    /// The objects of a vault that the store has files of. One listing, of what is not signed: which of them are captures,
+    /// manifests alone say.
+    pub async fn captured(&self, vault: &VaultUri) -> Result<BTreeSet<Object>> {
+        let mut found = BTreeSet::new();
+        let prefix = paths::captures_prefix(vault);
+        let mut list = self.store.list(&prefix);
+        while let Some(listed) = list.next().await {
+            let path = listed?.path.map(|path| ArchivePath::parse(&path));
+            if let Ok(Some(ArchivePath::Capture { object, .. })) = path {
+                found.insert(object);
+            }
+        }
+        Ok(found)
     }
 
     /// The sequence numbers of a vault's log with the version that counts: the oldest.

@@ -234,6 +234,9 @@ pub(crate) struct List {
     /// List snapshots, not objects
     #[arg(long)]
     pub(crate) snapshots: bool,
+    /// List also what the newest snapshot no longer names, if a capture is left
+    #[arg(long, conflicts_with = "snapshots")]
+    pub(crate) ever: bool,
 }
 
 /// Arguments of `history`.

@@ -95,17 +95,26 @@ fn wants_json(arguments: &[OsString]) -> bool {
 /// Reports a command line that cannot be parsed. Help and version are errors to clap, and successes to a shell.
 fn unparsed(error: &clap::Error, wants_json: bool) -> ExitCode {
     if wants_json && error.use_stderr() {
-        let text = error.render().to_string();
-        // The sentence and what it speaks of; usage and tips after the first empty line are for people.
-        let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>();
-        let message = lines.join(" ").trim_start_matches("error: ").to_owned();
-        return fail(
-            &Console::new(Output::Json),
-            &Error::usage(message).hint("`akv-archiver --help` lists commands and options"),
-        );
+        return fail(&Console::new(Output::Json), &usage(&error.render().to_string()));
     }
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+}
+
+/// What clap says to people, as an error: the sentence with what it speaks of, and the tips.
+fn usage(text: &str) -> Error {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let synopsis = lines.iter().find_map(|line| line.strip_prefix("Usage: "));
+    let command = synopsis.and_then(|usage| usage.split(" [").next()?.split(" <").next()).unwrap_or("akv-archiver");
+    let help = format!("`{command} --help` lists commands and options");
+    let Some(first) = lines.first().and_then(|line| line.strip_prefix("error: ")) else {
+        // Instead of an error clap shows the help of whatever lacks its command.
+        return Error::usage(format!("{command}: a command is missing")).hint(help);
+    };
+    let rest = lines.iter().skip(1).take_while(|line| !line.is_empty()).copied();
+    let message = std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" ");
+    let tips: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("tip: ")).collect();
+    Error::usage(message).hint(if tips.is_empty() { help } else { tips.join("; ") })
 }
 
 /// Reports an error: a sentence and a hint for people, a document for machines.
@@ -122,4 +131,34 @@ fn fail(console: &Console, error: &Error) -> ExitCode {
         })),
     }
     ExitCode::from(error.kind().exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Cli, usage};
+
+    #[test]
+    fn what_clap_says_of_a_wrong_command_line_is_an_error_with_its_tips() {
+        let told = |arguments: &[&str]| {
+            let error = Cli::try_parse_from([&["akv-archiver"], arguments].concat()).unwrap_err();
+            let error = usage(&error.render().to_string());
+            (error.message().to_owned(), error.hint_text().unwrap_or_default().to_owned())
+        };
+        let (message, hint) = told(&["snapsot"]);
+        assert_eq!(message, "unrecognized subcommand 'snapsot'");
+        assert_eq!(hint, "a similar subcommand exists: 'snapshot'");
+        let (message, hint) = told(&["restore"]);
+        assert_eq!(message, "akv-archiver restore: a command is missing");
+        assert_eq!(hint, "`akv-archiver restore --help` lists commands and options");
+        let (message, hint) = told(&[]);
+        assert!(
+            message == "akv-archiver: a command is missing" && hint.starts_with("`akv-archiver --help`"),
+            "{message}"
+        );
+        let (message, hint) = told(&["restore", "plan"]);
+        assert!(message.starts_with("the following required arguments were not provided: <"), "{message}");
+        assert_eq!(hint, "`akv-archiver restore plan --help` lists commands and options");
+    }
 }

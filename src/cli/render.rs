@@ -6,8 +6,7 @@ pub(crate) mod restore;
 use chrono::{DateTime, Utc};
 
 use super::table::table;
-use crate::format::manifest::State;
-use crate::jobs::history::{History, Listed, Snapshot};
+use crate::jobs::history::{History, Listed, Snapshot, Standing};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
 
@@ -103,7 +102,8 @@ pub(crate) fn objects(listed: &[Listed]) -> String {
             let state = match (&l.gap, l.captured_at, l.state) {
                 (Some(gap), None, _) => format!("gap: {gap}"),
                 (Some(gap), Some(_), _) => format!("gap: {gap}; has an earlier capture"),
-                (None, _, State::Excluded) => "left out by the policy".to_owned(),
+                (None, _, Standing::Excluded) => "left out by the policy".to_owned(),
+                (None, _, Standing::Gone) => "gone: purged, or its time ran out".to_owned(),
                 (None, _, state) => format!("{state:?}").to_lowercase(),
             };
             [

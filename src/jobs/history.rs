@@ -17,7 +17,7 @@ pub(super) use search::{gone_around, some_of};
 use crate::archive::{Reader, latest_snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::SnapshotRef;
-use crate::format::manifest::{Header, Line, State, Status};
+use crate::format::manifest::{CaptureRef, Header, Line, State, Status};
 use crate::model::{Mode, Object, VaultUri};
 
 /// A committed snapshot, for a list.
@@ -50,8 +50,8 @@ pub struct Listed {
     pub vault: String,
     /// `KIND/NAME`.
     pub object: String,
-    /// `live`, `managed`, `deleted` or `excluded`.
-    pub state: State,
+    /// What the newest snapshot says of it.
+    pub state: Standing,
     /// How many versions its capture holds.
     pub versions: Option<u64>,
     /// When it was captured.
@@ -62,6 +62,33 @@ pub struct Listed {
     pub protected_until: Option<DateTime<Utc>>,
     /// The code of its gap, where that snapshot could not take it. Beside it, the capture is an earlier one.
     pub gap: Option<String>,
+}
+
+/// What the newest snapshot says of an object. The names are a contract (`docs/JSON.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Live and captured on its own.
+    Live,
+    /// A key or secret that belongs to the certificate of the same name.
+    Managed,
+    /// Soft-deleted.
+    Deleted,
+    /// Left out by the archive's policy.
+    Excluded,
+    /// Nothing: it was purged, or its time ran out.
+    Gone,
+}
+
+impl From<State> for Standing {
+    fn from(state: State) -> Self {
+        match state {
+            State::Live => Standing::Live,
+            State::Managed => Standing::Managed,
+            State::Deleted => Standing::Deleted,
+            State::Excluded => Standing::Excluded,
+        }
+    }
 }
 
 /// One capture of an object.
@@ -116,25 +143,62 @@ pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snap
         .collect())
 }
 
-/// The objects of the newest snapshot of `vault`.
-pub async fn objects(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Listed>> {
+/// The objects of the newest snapshot of `vault`, deleted ones with the newest capture from before; with `ever`, also those
+/// that the snapshot no longer names, if a capture is left.
+pub async fn objects(reader: &Reader<'_>, vault: &VaultUri, ever: bool) -> Result<Vec<Listed>> {
     let snapshot = newest(reader, vault).await?;
-    let mut listed = Vec::new();
+    let mut listed: Vec<(Object, Listed)> = Vec::new();
     let each = |_: &Header, line: Line| {
-        listed.push(Listed {
-            vault: vault.host().to_owned(),
-            object: line.object().to_string(),
-            state: line.state,
-            versions: line.versions,
-            captured_at: line.capture.as_ref().map(|capture| capture.captured_at),
-            protection: line.capture.as_ref().map(|capture| capture.mode),
-            protected_until: line.capture.as_ref().and_then(|capture| capture.protected_until),
-            gap: line.gap.map(|gap| gap.code),
-        });
+        let (object, state) = (line.object(), line.state.into());
+        let mut one = listed_as(vault, &object, state, line.versions, line.capture.as_ref());
+        one.gap = line.gap.map(|gap| gap.code);
+        listed.push((object, one));
         Ok(())
     };
     reader.manifest_lines(&snapshot, each).await?;
-    Ok(listed)
+    let bare = |(_, one): &&mut (Object, Listed)| one.state == Standing::Deleted && one.captured_at.is_none();
+    if ever || listed.iter_mut().any(|one| bare(&one)) {
+        // What the store has no file of need not be searched for in every manifest.
+        let captured = reader.captured(vault).await?;
+        let named: BTreeSet<&Object> = listed.iter().map(|(object, _)| object).collect();
+        let gone: Vec<Object> = captured.iter().filter(|object| ever && !named.contains(object)).cloned().collect();
+        let deleted = listed.iter_mut().filter(bare).map(|(object, _)| object.clone());
+        let deleted: Vec<Object> = deleted.filter(|object| captured.contains(object)).collect();
+        let wanted = [deleted, gone].concat();
+        let log = Log::read(reader, vault).await?;
+        let found = search(reader, &log, &log.all(), &wanted).await?.found;
+        let mut found: BTreeMap<Object, Found> =
+            wanted.into_iter().zip(found).filter_map(|(object, found)| Some((object, found?))).collect();
+        for (object, one) in listed.iter_mut().filter(bare) {
+            if let Some(found) = found.remove(object) {
+                *one = listed_as(vault, object, Standing::Deleted, found.versions, Some(&found.capture));
+            }
+        }
+        listed.extend(found.into_iter().map(|(object, found)| {
+            let one = listed_as(vault, &object, Standing::Gone, found.versions, Some(&found.capture));
+            (object, one)
+        }));
+    }
+    Ok(listed.into_iter().map(|(_, one)| one).collect())
+}
+
+fn listed_as(
+    vault: &VaultUri,
+    object: &Object,
+    state: Standing,
+    versions: Option<u64>,
+    capture: Option<&CaptureRef>,
+) -> Listed {
+    Listed {
+        vault: vault.host().to_owned(),
+        object: object.to_string(),
+        state,
+        versions,
+        captured_at: capture.map(|capture| capture.captured_at),
+        protection: capture.map(|capture| capture.mode),
+        protected_until: capture.and_then(|capture| capture.protected_until),
+        gap: None,
+    }
 }
 
 /// The captures of an object over time.
@@ -339,7 +403,7 @@ mod tests {
     async fn lists_show_the_newest_snapshot_and_every_snapshot_there_is() {
         let house = house().await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let newest: Vec<(String, State, bool)> = objects(&reader, vault)
+        let newest: Vec<(String, Standing, bool)> = objects(&reader, vault, false)
             .await
             .unwrap()
             .into_iter()
@@ -349,11 +413,11 @@ mod tests {
         assert_eq!(
             newest,
             [
-                line("certificate/tls", State::Live, true),
-                line("key/k", State::Deleted, false),
-                line("key/tls", State::Managed, false),
-                line("secret/a", State::Live, true),
-                line("secret/tls", State::Managed, false),
+                line("certificate/tls", Standing::Live, true),
+                line("key/k", Standing::Deleted, true),
+                line("key/tls", Standing::Managed, false),
+                line("secret/a", Standing::Live, true),
+                line("secret/tls", Standing::Managed, false),
             ]
         );
         let all = snapshots(&reader, vault).await.unwrap();
@@ -368,14 +432,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_deleted_is_listed_with_its_newest_capture_and_what_is_gone_where_it_is_asked_for() {
+        let house = house().await;
+        house.wipe(&["certificate/tls"]);
+        house.vault.put(&object("secret/never"));
+        house.vault.delete(&object("secret/never"));
+        house.snapshot().await.unwrap();
+        let (reader, vault) = (house.reader().await, house.vault.uri());
+        let told = |listed: Vec<Listed>| -> Vec<(String, Standing, Option<u64>)> {
+            listed.into_iter().map(|one| (one.object, one.state, one.captured_at.and(one.versions))).collect()
+        };
+        let line = |object: &str, state, versions| (object.to_owned(), state, versions);
+        let mut expected = vec![
+            line("key/k", Standing::Deleted, Some(1)),
+            line("secret/a", Standing::Live, Some(2)),
+            line("secret/never", Standing::Deleted, None),
+        ];
+        let listed = objects(&reader, vault, false).await.unwrap();
+        assert_eq!(listed[0].protection, Some(Mode::Locked), "as `history` shows it");
+        assert_eq!(told(listed), expected);
+        expected.push(line("certificate/tls", Standing::Gone, Some(1)));
+        assert_eq!(told(objects(&reader, vault, true).await.unwrap()), expected);
+    }
+
+    #[tokio::test]
     async fn a_gap_does_not_hide_the_capture_that_there_is() {
         let house = house().await;
         let gap = |line: &mut Line| line.gap = Some(Gap { code: "denied".into(), detail: "no".into() });
         house.commit(|manifest| manifest.lines.iter_mut().filter(|line| line.capture.is_some()).for_each(gap)).await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let listed = objects(&reader, vault).await.unwrap();
+        let listed = objects(&reader, vault, false).await.unwrap();
         let a = listed.iter().find(|listed| listed.object == "secret/a").unwrap();
-        assert_eq!((a.state, a.gap.as_deref(), a.captured_at.is_some()), (State::Live, Some("denied"), true));
+        assert_eq!((a.state, a.gap.as_deref(), a.captured_at.is_some()), (Standing::Live, Some("denied"), true));
         let found = searched(&reader, vault, &[object("secret/a")]).await;
         assert_eq!(found.found[0].as_ref().unwrap().snapshot, 4);
         assert!(found.notes.iter().any(|note| note.contains("secret/a (denied; captured 20")), "{:?}", found.notes);
@@ -398,8 +486,8 @@ mod tests {
             })
             .await;
         let (reader, vault) = (house.reader().await, house.vault.uri());
-        let listed = objects(&reader, vault).await.unwrap();
-        assert_eq!(listed.iter().filter(|listed| listed.state == State::Excluded).count(), 2);
+        let listed = objects(&reader, vault, false).await.unwrap();
+        assert_eq!(listed.iter().filter(|listed| listed.state == Standing::Excluded).count(), 2);
         let all = populated(&reader, vault, None).await.unwrap();
         assert_eq!((all.live.len(), all.excluded.len()), (1, 2));
         // What earlier snapshots have is still there, and it is told why later ones have it not.
@@ -432,6 +520,6 @@ mod tests {
         let (reader, vault) = (house.reader().await, house.vault.uri());
         assert_eq!(vaults(&reader, &[]).await.unwrap_err().kind(), Kind::NotFound);
         assert_eq!(vaults(&reader, std::slice::from_ref(vault)).await.unwrap().as_slice(), std::slice::from_ref(vault));
-        assert_eq!(objects(&reader, vault).await.unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(objects(&reader, vault, true).await.unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -38,6 +38,10 @@ pub struct Plan {
     /// Objects that were asked for with all others and have no capture anywhere.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// Objects that would have been asked for with all others, and that the snapshot no longer names: the archive has
+    /// captures of them, and this plan does not bring them back.
+    #[serde(default)]
+    pub gone: Vec<String>,
     /// What a person should know of how the captures were found.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -108,6 +112,11 @@ impl Plan {
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action.changes())
+    }
+
+    /// Whether objects that might be wanted do not come back with it.
+    pub fn lacks(&self) -> bool {
+        !self.missing.is_empty() || !self.gone.is_empty()
     }
 
     /// Whether any step was refused.

@@ -12,6 +12,9 @@ pub use script::script;
 
 use crate::format::settings::{Document, Settings};
 
+/// What every Bicep file begins with, and what every script begins with: by that the files of an earlier plan are known.
+pub const BEGINNINGS: [&str; 2] = [bicep::BEGINNING, script::BEGINNING];
+
 /// Characters of foreign text in a comment.
 const COMMENT_MAX: usize = 300;
 

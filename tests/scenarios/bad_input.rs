@@ -37,6 +37,50 @@ fn a_vault_that_the_settings_do_not_name_is_a_usage_error() {
     assert!(ran.stderr.contains("elsewhere") && ran.stderr.contains("prod"), "{ran:#?}");
 }
 
+#[test]
+fn a_vault_of_the_archive_is_known_by_its_name_in_azure_and_another_is_not_found() {
+    let world = World::with_archive();
+    world.run(&["snapshot"]).succeeded();
+    world.edit_settings(|text| text.replace("name = \"prod\"", "name = \"payments\""));
+    for arguments in [
+        &["list", "--vault", "payments"][..],
+        &["list", "--vault", "prod"],
+        &["list", "--vault", "PROD"],
+        &["history", "key/signing", "--vault", "prod"],
+        &["restore", "log", "--vault", "prod"],
+        &["restore", "resume", "--dry-run", "--vault", "prod"],
+        &["restore", "plan", "key/signing", "--vault", "prod"],
+    ] {
+        world.run(arguments).succeeded();
+    }
+    for arguments in [
+        &["list", "--vault", "nosuch"][..],
+        &["list", "--vault", "nosuch.vault.azure.net"],
+        &["list", "--snapshots", "--vault", "nosuch"],
+        &["history", "key/signing", "--vault", "nosuch"],
+        &["restore", "log", "--vault", "nosuch"],
+        &["restore", "plan", "key/signing", "--vault", "nosuch"],
+    ] {
+        let ran = world.run(arguments).exited(10);
+        assert!(ran.stderr.contains("nosuch") && ran.stderr.contains("hint:"), "{ran:#?}");
+    }
+    let ran = world.run(&["list", "--vault", "nosuch"]);
+    assert!(ran.stderr.contains("the archive holds: prod.vault.azure.net"), "{ran:#?}");
+}
+
+#[test]
+fn hints_speak_of_what_was_given() {
+    let world = World::with_archive();
+    let ran = world.run(&["restore", "apply"]).exited(2);
+    assert!(ran.stderr.contains("there is no plan restore-plan.json"), "{ran:#?}");
+    assert!(ran.stderr.contains("hint: `akv-archiver restore plan` writes one"), "{ran:#?}");
+    let ran = world.run(&["open", "x.age", "--identity", "nosuch.txt"]).exited(2);
+    assert!(ran.stderr.contains("hint: --identity: there is no file nosuch.txt"), "{ran:#?}");
+    assert!(!ran.stderr.contains("[archive]"), "{ran:#?}");
+    let (code, error) = world.json(&["restore"]);
+    assert_eq!((code, &error["error"]["message"]), (2, &"akv-archiver restore: a command is missing".into()));
+}
+
 /// The usual seed with an identity that may do what `actions` says.
 fn with_principal(actions: &[&str]) -> World {
     let list: Vec<String> = actions.iter().map(|action| format!("\"{action}\"")).collect();

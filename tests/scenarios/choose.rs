@@ -60,7 +60,10 @@ fn an_archive_in_a_directory_is_chosen_from_in_the_same_ways() {
     assert_eq!(planned(&world, &["key/signing", "--snapshot", "1"]), lines(&[("key/signing", 1)]));
     let (code, plan) = world.json(&["restore", "plan", "--all"]);
     assert_eq!((code, &plan["whole"]), (0, &true.into()), "{plan:#}");
-    assert!(plan["steps"].as_array().unwrap().iter().all(|step| step["action"] == "nothing"), "{plan:#}");
+    for step in plan["steps"].as_array().unwrap() {
+        let expected = if step["object"] == "secret/app-0001" { "recover" } else { "nothing" };
+        assert_eq!(step["action"], expected, "{step:#}");
+    }
     let (code, plan) = world.json(&["restore", "plan", "secret/app-0001"]);
     assert_eq!((code, &plan["steps"][0]["action"]), (0, &"recover".into()), "{plan:#}");
 }
@@ -85,7 +88,9 @@ fn captures_are_chosen_by_snapshot_and_time() {
     let world = archived();
     assert_eq!(planned(&world, &["key/signing", "--snapshot", "1"]), lines(&[("key/signing", 1)]));
     assert_eq!(planned(&world, &["--all", "--snapshot", "1"]).len(), 7);
-    assert_eq!(planned(&world, &["--all", "--at", "2999-01-01"]).len(), 6, "the newest; one of seven was deleted");
+    assert_eq!(planned(&world, &["--all", "--snapshot", "2"]).len(), 6, "one of seven was deleted");
+    assert_eq!(planned(&world, &["--all", "--at", "2999-01-01"]).len(), 7, "an older snapshot has the deleted one");
+    assert_eq!(planned(&world, &["--all", "--live-only"]).len(), 6);
     std::fs::remove_file(world.path("restore-plan.json")).unwrap();
     let error = refused(&world, 10, &["key/signing", "--snapshot", "7"]);
     assert!(error.contains("snapshot 7 of prod.vault.azure.net does not exist"), "{error}");

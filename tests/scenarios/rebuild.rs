@@ -129,6 +129,61 @@ fn the_files_beside_the_plan_tell_the_rest_and_planning_writes_nothing_else() {
 }
 
 #[test]
+fn what_lay_beside_an_earlier_plan_does_not_stay_beside_another_one() {
+    let world = archived();
+    let plan = |arguments: &[&str]| world.run(&[&["restore", "plan"], arguments].concat()).succeeded().stdout;
+    plan(&["--all", "--to", SPARE]);
+    let (bicep, script) = (world.path("restore-plan.bicep"), world.path("restore-plan.sh"));
+    assert!(bicep.exists() && script.exists());
+    // Somebody else's file of that name is nobody's business.
+    std::fs::write(&script, "#!/bin/sh\n# mine\n").unwrap();
+    let told = plan(&["certificate/tls"]);
+    assert!(!bicep.exists() && script.exists(), "{told}");
+    assert!(told.contains("Removed restore-plan.bicep") && !told.contains("Removed restore-plan.sh"), "{told}");
+    assert!(told.contains("Nothing would be changed. Written to restore-plan.json, over an earlier plan."), "{told}");
+}
+
+#[test]
+fn a_vault_that_was_purged_before_the_last_snapshot_is_not_taken_for_an_empty_one() {
+    let world = archived();
+    let stranger = world.stranger();
+    for (live, deleted) in [("certificates/tls", "deletedcertificates/tls"), ("keys/tde", "deletedkeys/tde")] {
+        assert_eq!(stranger.vault("DELETE", &format!("prod.vault.azure.net/{live}"), "").0, 200);
+        world.azure.advance(std::time::Duration::from_secs(120));
+        assert_eq!(stranger.vault("DELETE", &format!("prod.vault.azure.net/{deleted}"), "").0, 204);
+        world.azure.advance(std::time::Duration::from_secs(120));
+    }
+    world.run(&["snapshot"]).succeeded();
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE]);
+    let gone = serde_json::json!(["certificate/tls", "key/tde"]);
+    assert_eq!((code, &plan["gone"], plan["steps"].as_array().unwrap().len()), (3, &gone, 2), "{plan:#}");
+    let ran = world.run(&["restore", "plan", "--all", "--to", SPARE]).exited(3);
+    assert!(ran.stdout.contains("GONE FROM THE SNAPSHOT, and NOT in this plan: 2 objects"), "{ran:#?}");
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--live-only"]);
+    assert_eq!((code, &plan["gone"]), (0, &serde_json::json!([])), "{plan:#}");
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", SPARE, "--snapshot", "1"]);
+    assert_eq!((code, plan["steps"].as_array().unwrap().len()), (0, 4), "{plan:#}");
+    let listed = world.run(&["list", "--ever"]).succeeded();
+    assert!(listed.stdout.contains("gone: purged"), "{listed:#?}");
+}
+
+#[test]
+fn what_makes_the_new_vault_is_written_before_there_is_one() {
+    let world = archived();
+    let (code, plan) = world.json(&["restore", "plan", "--all", "--to", "https://fresh.vault.azure.net"]);
+    assert_eq!((code, plan["steps"].as_array().unwrap().len()), (22, 4), "{plan:#}");
+    for step in plan["steps"].as_array().unwrap() {
+        assert_eq!((&step["refusal"], &step["slot"]["state"]), (&"place-unknown".into(), &"free".into()), "{step:#}");
+    }
+    let told = plan["notes"].to_string();
+    assert!(told.contains("fresh.vault.azure.net is not there yet") && told.contains("plan again"), "{told}");
+    let bicep = std::fs::read_to_string(world.path("restore-plan.bicep")).unwrap();
+    assert!(bicep.contains("param name string = 'fresh'"), "{bicep}");
+    // A single object needs no vault made for it: its name is mistyped.
+    world.run(&["restore", "plan", "key/tde", "--to", "https://fresh.vault.azure.net"]).exited(10);
+}
+
+#[test]
 fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
     let world = archived();
     let other = r#"{"provider":"GlobalSign"}"#;

@@ -131,7 +131,11 @@ fn a_log_that_somebody_ended_does_not_keep_a_key_from_coming_back() {
     assert_eq!((code, &plan["steps"][0]["action"]), (0, &"restore".into()), "{plan:#}");
     assert!(!plan["notes"].as_array().unwrap().is_empty(), "{plan:#}");
     world.run(&["restore", "apply", "--yes"]).exited(20);
-    world.run(&["restore", "apply", "--yes", "--without-log"]).succeeded();
+    let ran = world.run(&["restore", "apply", "--yes", "--without-log"]).succeeded();
+    let id = plan["plan"].as_str().unwrap();
+    for part in ["the log will not tell of this restore", "Record by hand", id, "a signer is at hand"] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
+    }
     let (status, _) = world.stranger().vault("GET", "spare.vault.azure.net/keys/signing", "");
     assert_eq!(status, 200);
 }

@@ -33,9 +33,12 @@ pub(crate) struct Plan {
     /// Bring back everything of this kind: key, secret or certificate; may be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind, conflicts_with = "objects")]
     pub(crate) kinds: Vec<Kind>,
-    /// Bring back everything that was live in the snapshot
+    /// Bring back everything that was live in the snapshot, or soft-deleted and captured before
     #[arg(long, conflicts_with = "objects")]
     pub(crate) all: bool,
+    /// Of what --all, --kind and patterns describe, only what was live in the snapshot
+    #[arg(long, conflicts_with_all = ["version", "files"])]
+    pub(crate) live_only: bool,
     /// The vault that was archived, by its name in the settings or its host; needed where there are several
     #[arg(long, value_name = "NAME")]
     pub(crate) vault: Option<String>,

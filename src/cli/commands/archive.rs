@@ -11,14 +11,12 @@ use crate::cli::console::Console;
 use crate::cli::render;
 use crate::error::Result;
 use crate::jobs::history;
-use crate::model::VaultUri;
 
 /// Lists objects or snapshots.
 pub(crate) async fn list(assembly: &Assembly, console: &Console, arguments: List) -> Result<ExitCode> {
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
-    let asked = arguments.vaults.iter().map(|text| assembly.vault_uri(text)).collect::<Result<Vec<VaultUri>>>()?;
-    let vaults = history::vaults(&reader, &asked).await?;
+    let vaults = assembly.archived_vaults(&arguments.vaults, &reader).await?;
     if arguments.snapshots {
         let mut snapshots = Vec::new();
         for vault in &vaults {
@@ -28,7 +26,7 @@ pub(crate) async fn list(assembly: &Assembly, console: &Console, arguments: List
     } else {
         let mut objects = Vec::new();
         for vault in &vaults {
-            objects.extend(history::objects(&reader, vault).await?);
+            objects.extend(history::objects(&reader, vault, arguments.ever).await?);
         }
         console.result(&json!({"objects": objects}), || render::objects(&objects));
     }

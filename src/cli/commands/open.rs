@@ -29,7 +29,18 @@ pub(crate) fn run(config: Option<&Path>, console: &Console, arguments: Open) -> 
             Error::usage(format!("no --identity is given, and no settings name one: {error}"))
                 .hint("name it with --identity FILE")
         })?)?,
-        files => Identities::from_files(files, Arc::new(Terminal { passphrase: None }))?,
+        files => {
+            let read = Identities::from_files(files, Arc::new(Terminal { passphrase: None }));
+            // Hints of the settings' identities are of no use here.
+            let missing = files.iter().find(|file| !file.exists());
+            match (read, missing) {
+                (Err(error), Some(file)) => {
+                    let hint = format!("--identity: there is no file {}", file.display());
+                    return Err(Error::new(error.kind(), error.message()).hint(hint));
+                }
+                (read, _) => read?,
+            }
+        }
     };
     match arguments.files.as_slice() {
         [file] => {

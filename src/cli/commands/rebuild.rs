@@ -1,6 +1,7 @@
 //! The vault around the objects, for `restore plan --all --to` and `restore apply`: files beside the plan, and lines for
 //! the terminal.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use crate::cli::files;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::restore::settings::Rebuild;
 use crate::restore::Plan;
+use crate::restore::rebuild::BEGINNINGS;
 use crate::restore::settings::{AppliedSetting, SettingResult};
 
 /// A plan or its result as JSON, with what is said of the vault around the objects.
@@ -48,22 +50,50 @@ pub(crate) fn write(
     apply: bool,
 ) -> Result<(Written, Vec<AppliedSetting>)> {
     let Rebuild { from, bicep, script, facts, settings } = rebuild;
-    let written = Written { bicep: out.with_extension("bicep"), script: out.with_extension("sh"), facts };
-    for (path, text) in [(&written.bicep, &bicep), (&written.script, &script)] {
-        check_ours(path, text)?;
+    let paths = beside(out);
+    for ((path, text), beginning) in paths.iter().zip([&bicep, &script]).zip(BEGINNINGS) {
+        check_ours(path, beginning)?;
         files::replace(path, text.as_bytes())?;
     }
+    let [bicep, script] = paths;
+    let written = Written { bicep, script, facts };
     plan.settings = apply.then_some(from);
     Ok((written, settings))
 }
 
-/// Files of an earlier plan are replaced, those of anybody else are not: what we write has the same beginning each time.
-fn check_ours(path: &Path, text: &str) -> Result<()> {
-    const BEGINNING: usize = 30;
-    let Ok(there) = std::fs::read(path) else { return Ok(()) };
-    match there.iter().take(BEGINNING).eq(text.as_bytes().iter().take(BEGINNING)) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Conflict, format!("{} is no file of an earlier plan", path.display()))
+/// Removes the files of an earlier plan from beside a plan that has none: they would make another vault. Returns those that
+/// were removed. What is not ours stays.
+pub(crate) fn clear(out: &Path) -> Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for (path, beginning) in beside(out).into_iter().zip(BEGINNINGS) {
+        if ours(&path, beginning) == Some(true) {
+            std::fs::remove_file(&path).map_err(|error| {
+                Error::usage(format!("couldn't remove {} of an earlier plan: {error}", path.display()))
+            })?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
+/// The Bicep file and the script beside a plan.
+fn beside(out: &Path) -> [PathBuf; 2] {
+    [out.with_extension("bicep"), out.with_extension("sh")]
+}
+
+/// Whether a file is of an earlier plan, by its beginning; `None` where there is none.
+fn ours(path: &Path, beginning: &str) -> Option<bool> {
+    let mut there = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(beginning.len() as u64).read_to_end(&mut there).ok()?;
+    Some(there == beginning.as_bytes())
+}
+
+/// Files of an earlier plan are replaced, those of anybody else are not.
+fn check_ours(path: &Path, beginning: &str) -> Result<()> {
+    match ours(path, beginning) {
+        None | Some(true) => Ok(()),
+        Some(false) => Err(Error::new(Kind::Conflict, format!("{} is no file of an earlier plan", path.display()))
             .hint("write the plan elsewhere with --out")),
     }
 }

@@ -6,13 +6,12 @@ use std::path::Path;
 
 use super::{SHOWN, plural};
 use crate::cli::table::table;
-use crate::format::entry::Became;
 use crate::restore::AppliedStep;
 use crate::restore::{Action, Allowed, Applied, Plan, Step};
 
 /// The groups of a plan in their order, each with its heading and with its place in the sum.
 const GROUPS: [(Action, &str, &str); 6] = [
-    (Action::Nothing, "There already", "there already"),
+    (Action::Nothing, "There already", THERE),
     (Action::Recover, "Recover", "to recover"),
     (Action::Restore, "Restore", "to restore"),
     (Action::PurgeAndRestore, "PURGE, then restore", "to PURGE and restore"),
@@ -42,7 +41,28 @@ pub(crate) fn plan(plan: &Plan, file: &Path) -> String {
         }
         text.push_str(&more(plan.missing.len(), SHOWN, file));
     }
+    text.push_str(&gone(plan, file));
     text.push_str(&format!("\n{}\n", sum(plan)));
+    text
+}
+
+/// What the snapshot no longer names. The archive may be all that is left of it, so it is told loudly.
+fn gone(plan: &Plan, file: &Path) -> String {
+    if plan.gone.is_empty() {
+        return String::new();
+    }
+    let count = plural(plan.gone.len() as u64, "object", "objects");
+    let mut text = format!("\nGONE FROM THE SNAPSHOT, and NOT in this plan: {count}\n");
+    plan.gone.iter().take(SHOWN).for_each(|object| text.push_str(&format!("  {object}\n")));
+    text.push_str(&more(plan.gone.len(), SHOWN, file));
+    text.push_str("  They were purged, or their time ran out; the archive has captures of them.\n  Instead:\n");
+    for instead in [
+        "name them, to bring them back",
+        "take everything as it was before they went: --at TIME, or --snapshot NUMBER",
+        "say that they are not wanted: --live-only",
+    ] {
+        text.push_str(&format!("  - {instead}\n"));
+    }
     text
 }
 
@@ -107,7 +127,8 @@ fn more(all: usize, shown: usize, file: &Path) -> String {
 fn sum(plan: &Plan) -> String {
     let count = |action| plan.steps.iter().filter(|step| step.action == action).count();
     let counts = GROUPS.map(|(action, _, what)| (count(action), what));
-    let counts = counts.into_iter().chain([(plan.missing.len(), "without a capture")]);
+    let lacks = [(plan.missing.len(), "without a capture"), (plan.gone.len(), "gone and left out")];
+    let counts = counts.into_iter().chain(lacks);
     let told: Vec<String> =
         counts.filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     match told.is_empty() {
@@ -116,26 +137,37 @@ fn sum(plan: &Plan) -> String {
     }
 }
 
+/// What the plan calls [`Action::Nothing`], in a sentence.
+const THERE: &str = "there already";
+
+/// What became of a step, in the plan's words: of what was there already nobody would say that it was skipped.
+fn became(step: &AppliedStep) -> &'static str {
+    match step.action {
+        Action::Nothing => THERE,
+        _ => step.result.name(),
+    }
+}
+
 /// What became of a plan: what was done, then what was not or not quite, then the sum.
 pub(crate) fn applied(applied: &Applied) -> String {
     let mut text = String::new();
-    for result in [Became::Done, Became::Skipped, Became::Unclear, Became::Failed, Became::Different] {
-        let steps: Vec<&AppliedStep> = applied.steps.iter().filter(|step| step.result == result).collect();
+    for word in [THERE, "done", "skipped", "unclear", "failed", "different"] {
+        let steps: Vec<&AppliedStep> = applied.steps.iter().filter(|step| became(step) == word).collect();
         // What differs is told of every object: it is why somebody has to look.
         let (plain, differing): (Vec<&AppliedStep>, Vec<&AppliedStep>) =
             steps.into_iter().partition(|step| step.differences.is_empty());
         for step in plain.iter().take(SHOWN).chain(&differing) {
-            text.push_str(&format!("{}: {}: {}\n", step.object, step.result.name(), step.detail));
+            text.push_str(&format!("{}: {word}: {}\n", step.object, step.detail));
             for difference in &step.differences {
                 text.push_str(&format!("  difference: {difference}\n"));
             }
         }
         if plain.len() > SHOWN {
-            text.push_str(&format!("… and {} more {}; --output json shows all\n", plain.len() - SHOWN, result.name()));
+            text.push_str(&format!("… and {} more {word}; --output json shows all\n", plain.len() - SHOWN));
         }
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    applied.steps.iter().for_each(|step| *counts.entry(step.result.name()).or_default() += 1);
+    applied.steps.iter().for_each(|step| *counts.entry(became(step)).or_default() += 1);
     let counts: Vec<String> = counts.into_iter().map(|(result, count)| format!("{count} {result}")).collect();
     if !counts.is_empty() {
         text.push_str(&format!("In all: {}.\n", counts.join(", ")));
@@ -178,6 +210,7 @@ mod tests {
             allowed: Allowed::default(),
             steps,
             missing: Vec::new(),
+            gone: Vec::new(),
             notes: Vec::new(),
             settings: None,
         }
@@ -195,7 +228,8 @@ mod tests {
             step("secret/s", Action::Nothing, None, "it is live, with the same versions", "", &[]),
         ]);
         plan.allowed.purge = true;
-        plan.missing = vec!["secret/gone".into()];
+        plan.missing = vec!["secret/never".into()];
+        plan.gone = vec!["key/old".into()];
         plan.notes = vec!["log entry 4 is damaged".into()];
         assert_eq!(
             super::plan(&plan, Path::new("p.json")),
@@ -227,11 +261,47 @@ REFUSED (live-other): 1 object
   - keep it
 
 NO CAPTURE of 1 object
-  secret/gone
+  secret/never
 
-In all: 1 there already, 2 to restore, 2 to PURGE and restore, 1 refused, 1 without a capture.
+GONE FROM THE SNAPSHOT, and NOT in this plan: 1 object
+  key/old
+  They were purged, or their time ran out; the archive has captures of them.
+  Instead:
+  - name them, to bring them back
+  - take everything as it was before they went: --at TIME, or --snapshot NUMBER
+  - say that they are not wanted: --live-only
+
+In all: 1 there already, 2 to restore, 2 to PURGE and restore, 1 refused, 1 without a capture, 1 gone and left out.
 "
         );
+    }
+
+    #[test]
+    fn what_was_there_already_is_called_the_same_before_and_after() {
+        let mut steps = Vec::new();
+        for (object, action, result) in
+            [("secret/s", "nothing", "skipped"), ("key/k", "recover", "done"), ("key/l", "recover", "skipped")]
+        {
+            steps.push(AppliedStep {
+                object: object.into(),
+                action: serde_json::from_value(json!(action)).unwrap(),
+                result: serde_json::from_value(json!(result)).unwrap(),
+                detail: "why".into(),
+                differences: Vec::new(),
+            });
+        }
+        let applied = Applied {
+            plan: uuid::Uuid::from_u128(1),
+            target: "https://spare.vault.azure.net".into(),
+            status: "partial".into(),
+            interrupted: false,
+            intents: vec![2],
+            steps,
+        };
+        let text = super::applied(&applied);
+        let expected = "secret/s: there already: why\nkey/k: done: why\nkey/l: skipped: why\n\
+                        In all: 1 done, 1 skipped, 1 there already.\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Found {
     pub snapshot: u64,
     /// The capture.
     pub capture: CaptureRef,
+    /// How many versions it holds.
+    pub versions: Option<u64>,
     /// The vault as that snapshot saw it.
     pub facts: Option<VaultFacts>,
 }
@@ -74,7 +76,8 @@ impl Search {
                 let at = capture.captured_at.format("%Y-%m-%d %H:%M");
                 stale.push(format!("{object} ({}; captured {at})", gap.code));
             }
-            *slot = Some(Found { snapshot: snapshot.sequence, capture, facts: header.facts.clone() });
+            let (versions, facts) = (line.versions, header.facts.clone());
+            *slot = Some(Found { snapshot: snapshot.sequence, capture, versions, facts });
         }
         if !stale.is_empty() {
             let what = format!("snapshot {} could not take, and names earlier captures of", snapshot.sequence);
@@ -149,6 +152,8 @@ pub(in crate::jobs) fn gone_around(snapshot: &SnapshotRef, error: &Error) -> Str
 pub struct Population {
     /// The snapshot, for a sentence.
     pub snapshot: String,
+    /// All objects that it names, whatever it says of them.
+    pub named: BTreeSet<Object>,
     /// The live ones: those that it could not take too, since an earlier snapshot may have.
     pub live: Vec<Object>,
     /// Those that were soft-deleted when it was taken, but for keys and secrets of certificates.
@@ -196,7 +201,9 @@ fn populated(snapshot: &SnapshotRef, lines: BTreeMap<Object, State>, notes: Vec<
         let certificate = Object::new(ObjectKind::Certificate, object.name.clone());
         object.kind == ObjectKind::Certificate || lines.get(&certificate) != Some(&State::Deleted)
     });
-    Population { snapshot: told(snapshot), live: of(State::Live), deleted, excluded: of(State::Excluded), notes }
+    let (live, excluded) = (of(State::Live), of(State::Excluded));
+    let named = lines.into_keys().collect();
+    Population { snapshot: told(snapshot), named, live, deleted, excluded, notes }
 }
 
 /// There is no capture of an object; perhaps because the policy leaves it out.

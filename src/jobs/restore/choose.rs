@@ -49,6 +49,8 @@ pub struct Selection {
     pub kinds: Vec<Kind>,
     /// Everything; with kinds, everything of them.
     pub all: bool,
+    /// Nothing that the snapshot saw deleted or no longer names, unless it is named.
+    pub live_only: bool,
 }
 
 /// From which captures.
@@ -73,6 +75,8 @@ pub(super) struct Chosen {
     pub(super) named: BTreeSet<Object>,
     /// Objects that were asked for with others, and have no capture.
     pub(super) missing: Vec<Object>,
+    /// Objects that would have been asked for with others, were they not gone from the snapshot altogether.
+    pub(super) gone: Vec<Object>,
     /// Whether everything was asked for.
     pub(super) whole: bool,
     /// What a person should know of how they were found.
@@ -104,7 +108,8 @@ pub(super) async fn choose(
     }
     let named: BTreeSet<Object> = selection.objects.iter().cloned().collect();
     let mut wanted = named.clone();
-    wanted.extend(described(reader, log, &range, selection, &mut notes).await?);
+    let Described { objects, gone } = described(reader, log, &range, selection, &mut notes).await?;
+    wanted.extend(objects);
     let objects: Vec<Object> = wanted.into_iter().collect();
     let mut search = history::search(reader, log, &range, &objects).await?;
     notes.append(&mut search.notes);
@@ -116,7 +121,7 @@ pub(super) async fn choose(
     let each = objects.into_iter().zip(search.found);
     let found = each.filter_map(|(object, found)| Some((object, found?))).collect();
     let whole = selection.all && selection.kinds.is_empty();
-    Ok(Chosen { found, named, missing, whole, notes: distinct(notes) })
+    Ok(Chosen { found, named, missing, gone, whole, notes: distinct(notes) })
 }
 
 /// Damage is met more than once; a person is told once.
@@ -126,52 +131,73 @@ fn distinct(mut notes: Vec<String>) -> Vec<String> {
     notes
 }
 
+/// What a selection describes without naming it.
+#[derive(Default)]
+struct Described {
+    objects: Vec<Object>,
+    gone: Vec<Object>,
+}
+
 /// The objects that a selection describes without naming them: what the newest snapshot of a range had.
 ///
-/// Everything, and everything of a kind, is what was live then. A pattern stands for names, and whoever uses one often
-/// wants back what is gone: it describes what was soft-deleted, too, and that is told.
+/// Whoever asks for everything, or uses a pattern, mostly wants back what is gone, and the job that runs every night has
+/// seen it go: what the snapshot saw soft-deleted is described too, and that is told. What it no longer names may have been
+/// purged in an attack or have run out years ago. Only a person can say which, so it is told and does not come back.
 async fn described(
     reader: &Reader<'_>,
     log: &Log,
     range: &Range<'_>,
     selection: &Selection,
     notes: &mut Vec<String>,
-) -> Result<Vec<Object>> {
-    let Selection { objects, patterns, kinds, all } = selection;
+) -> Result<Described> {
+    let Selection { objects, patterns, kinds, all, live_only } = selection;
     let everything = *all || !kinds.is_empty();
     if !everything && patterns.is_empty() {
         return match objects.is_empty() {
             true => Err(Error::usage("nothing is asked for").hint("name objects, or patterns, or use --kind or --all")),
-            false => Ok(Vec::new()),
+            false => Ok(Described::default()),
         };
     }
     let mut population = history::population(reader, log, range).await?;
     notes.append(&mut population.notes);
-    let Population { snapshot, live, deleted, excluded, .. } = &population;
+    let Population { snapshot, live, deleted, excluded, named, .. } = &population;
     let of_kind = |object: &&Object| everything && (kinds.is_empty() || kinds.contains(&object.kind));
+    let deleted: &[Object] = if *live_only { &[] } else { deleted };
     let mut described: Vec<Object> = live.iter().filter(of_kind).cloned().collect();
-    if let ([kind, ..], true) = (kinds.as_slice(), described.is_empty()) {
-        let message = format!("{snapshot} of {} has no live {kind}", log.vault.host());
+    let mut lay: BTreeSet<&Object> = deleted.iter().filter(of_kind).collect();
+    if range.only && !lay.is_empty() {
+        let names = history::some_of(&std::mem::take(&mut lay).into_iter().collect::<Vec<_>>());
+        notes
+            .push(format!("{snapshot} saw them deleted, and has no capture of them; --at finds earlier ones: {names}"));
+    }
+    let gone = match everything && !live_only && !range.only {
+        true => gone(reader, log, range, named, notes).await?.into_iter().filter(|object| of_kind(&object)).collect(),
+        false => Vec::new(),
+    };
+    if let ([kind, ..], true) = (kinds.as_slice(), described.is_empty() && lay.is_empty() && gone.is_empty()) {
+        let message = format!("{snapshot} of {} has no {kind}", log.vault.host());
         return Err(Error::new(ErrorKind::NotFound, message).hint("--at and --snapshot look at an earlier one"));
     }
-    let mut gone = BTreeSet::new();
     for pattern in patterns {
         let fits = |object: &&Object| pattern.matches(object);
-        let (lives, lay): (Vec<&Object>, Vec<&Object>) =
+        let (lives, dead): (Vec<&Object>, Vec<&Object>) =
             (live.iter().filter(fits).collect(), deleted.iter().filter(fits).collect());
-        if lives.is_empty() && lay.is_empty() {
+        if lives.is_empty() && dead.is_empty() {
             let message = format!("nothing in {snapshot} of {} fits {pattern}", log.vault.host());
             return Err(Error::new(ErrorKind::NotFound, message).hint(match excluded.iter().any(|o| fits(&o)) {
                 true => "the archive's policy leaves out what does; an earlier snapshot may have it (--at, --snapshot)",
                 false => "`akv-archiver list` shows what there is; --at and --snapshot look at an earlier one",
             }));
         }
-        described.extend(lives.into_iter().chain(lay.iter().copied()).cloned());
-        gone.extend(lay);
+        described.extend(lives.into_iter().cloned());
+        lay.extend(dead);
     }
-    if !gone.is_empty() {
-        let names = history::some_of(&gone.into_iter().collect::<Vec<_>>());
-        notes.push(format!("{snapshot} saw them deleted, and earlier captures are used: {names}"));
+    if !lay.is_empty() {
+        described.extend(lay.iter().copied().cloned());
+        let names = history::some_of(&lay.into_iter().collect::<Vec<_>>());
+        notes.push(format!(
+            "{snapshot} saw them deleted, and earlier captures are used (--live-only leaves them out): {names}"
+        ));
     }
     let left_out: Vec<&Object> = excluded.iter().filter(of_kind).collect();
     if !left_out.is_empty() {
@@ -180,7 +206,27 @@ async fn described(
             "the archive's policy leaves out, and this plan too unless they are asked for by name: {names}"
         ));
     }
-    Ok(described)
+    Ok(Described { objects: described, gone })
+}
+
+/// The objects that a range has captures of, and its newest snapshot does not name. What the store has no file of need not
+/// be searched for in every manifest.
+async fn gone(
+    reader: &Reader<'_>,
+    log: &Log,
+    range: &Range<'_>,
+    named: &BTreeSet<Object>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Object>> {
+    let mut files: Vec<Object> = reader.captured(&log.vault).await?.into_iter().collect();
+    files.retain(|object| !named.contains(object));
+    if files.is_empty() {
+        return Ok(files);
+    }
+    let mut search = history::search(reader, log, range, &files).await?;
+    notes.append(&mut search.notes);
+    let each = files.into_iter().zip(search.found);
+    Ok(each.filter_map(|(object, found)| found.map(|_| object)).collect())
 }
 
 /// The one object whose version is asked for.
@@ -237,7 +283,8 @@ impl Containing<'_> {
         let object = if managed { certificate } else { self.object.clone() };
         let line = lines.remove(&object);
         Ok(line.and_then(|line| {
-            let found = Found { snapshot: snapshot.sequence, capture: line.capture?, facts: header.facts };
+            let (versions, facts) = (line.versions, header.facts);
+            let found = Found { snapshot: snapshot.sequence, capture: line.capture?, versions, facts };
             Some((object, line.current, found))
         }))
     }
@@ -267,7 +314,14 @@ impl Containing<'_> {
             self.version, found.snapshot
         ));
         let named = BTreeSet::from([object.clone()]);
-        Chosen { found: vec![(object, found)], named, missing: Vec::new(), whole: false, notes: distinct(self.notes) }
+        Chosen {
+            found: vec![(object, found)],
+            named,
+            missing: Vec::new(),
+            gone: Vec::new(),
+            whole: false,
+            notes: distinct(self.notes),
+        }
     }
 
     fn nowhere(&self, opened: usize) -> Error {
@@ -350,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pattern_describes_what_is_live_and_what_is_gone_and_a_kind_what_is_live() {
+    async fn what_was_live_is_described_and_what_the_snapshot_saw_deleted() {
         let house = House::new(&["key/pay-1", "key/pay-2", "secret/pay", "secret/other", "certificate/pay-tls"]).await;
         house.snapshot().await.unwrap();
         house.vault.delete(&object("key/pay-2"));
@@ -369,10 +423,54 @@ mod tests {
         let gone = found.notes.iter().find(|note| note.contains("saw them deleted")).unwrap();
         assert!(gone.contains("certificate/pay-tls, key/pay-2"), "{gone}");
         let keys = chosen(&house, &of_kinds(&[Kind::Key])).await.unwrap();
-        assert_eq!(told(&keys), [line("key/pay-1", 2)]);
+        assert_eq!(told(&keys), [line("key/pay-1", 2), line("key/pay-2", 1)]);
         assert!(!keys.whole);
         let whole = chosen(&house, &Request::of(&[])).await.unwrap();
-        assert!(whole.whole && whole.found.len() == 3, "{:?}", told(&whole));
+        assert_eq!(told(&whole), all);
+        assert!(whole.whole && whole.missing.is_empty() && whole.gone.is_empty());
+        let gone = whole.notes.iter().find(|note| note.contains("saw them deleted")).unwrap();
+        assert!(gone.contains("certificate/pay-tls, key/pay-2") && gone.contains("--live-only"), "{gone}");
+        for mut request in [Request::of(&[]), request(&["*/*"], Point::Newest)] {
+            request.selection.live_only = true;
+            let live = chosen(&house, &request).await.unwrap();
+            assert_eq!(told(&live), [line("key/pay-1", 2), line("secret/other", 2), line("secret/pay", 2)]);
+            assert!(live.notes.is_empty(), "{:?}", live.notes);
+        }
+        // That one snapshot has no capture of what it saw deleted.
+        let second = chosen(&house, &Request { point: Point::Snapshot(2), ..Request::of(&[]) }).await.unwrap();
+        assert_eq!((second.found.len(), second.missing.len()), (3, 0));
+        assert!(second.notes.iter().any(|note| note.contains("--at finds earlier ones")), "{:?}", second.notes);
+    }
+
+    #[tokio::test]
+    async fn what_the_snapshot_no_longer_names_is_told_and_does_not_come_back() {
+        let house = House::new(&["key/k", "secret/a", "secret/b", "certificate/tls"]).await;
+        house.snapshot().await.unwrap();
+        let before = house.ambient.now();
+        house.wipe(&["key/k", "certificate/tls", "secret/b"]);
+        house.snapshot().await.unwrap();
+        let gone = |chosen: &Chosen| chosen.gone.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let whole = chosen(&house, &Request::of(&[])).await.unwrap();
+        assert_eq!(told(&whole), [line("secret/a", 2)]);
+        assert_eq!(gone(&whole), ["certificate/tls", "key/k", "secret/b"]);
+        let secrets = chosen(&house, &of_kinds(&[Kind::Secret])).await.unwrap();
+        assert_eq!((told(&secrets).len(), gone(&secrets)), (1, vec!["secret/b".to_owned()]));
+        let keys = chosen(&house, &of_kinds(&[Kind::Key])).await.unwrap();
+        assert_eq!((told(&keys).len(), gone(&keys)), (0, vec!["key/k".to_owned()]));
+        // A person who names them or an earlier time gets them; who does not want them says so.
+        assert!(gone(&chosen(&house, &request(&["secret/*"], Point::Newest)).await.unwrap()).is_empty());
+        for (point, count) in [(Point::Time(before), 4), (Point::Snapshot(1), 4), (Point::Snapshot(2), 1)] {
+            let at = chosen(&house, &Request { point, ..Request::of(&[]) }).await.unwrap();
+            assert_eq!((at.found.len(), at.gone.len()), (count, 0));
+        }
+        let mut live = Request::of(&[]);
+        live.selection.live_only = true;
+        assert!(gone(&chosen(&house, &live).await.unwrap()).is_empty());
+        // What was made after a time was not gone by then.
+        house.vault.put(&object("secret/new"));
+        house.snapshot().await.unwrap();
+        let at = chosen(&house, &Request { point: Point::Time(before), ..Request::of(&[]) }).await.unwrap();
+        assert!(gone(&at).is_empty(), "{:?}", gone(&at));
     }
 
     #[tokio::test]
@@ -382,7 +480,7 @@ mod tests {
         let (kind, error) = failed(chosen(&house, &request(&["key/a*", "key/x*"], Point::Newest)).await);
         assert!(kind == ErrorKind::NotFound && error.contains("fits key/x*") && error.contains("--at"), "{error}");
         let (kind, error) = failed(chosen(&house, &of_kinds(&[Kind::Secret])).await);
-        assert!(kind == ErrorKind::NotFound && error.contains("no live secret"), "{error}");
+        assert!(kind == ErrorKind::NotFound && error.contains("has no secret"), "{error}");
         assert_eq!(failed(chosen(&house, &request(&[], Point::Newest)).await).0, ErrorKind::Usage);
         house.commit(|manifest| manifest.lines.remove(0).state = State::Excluded).await;
         let (kind, error) = failed(chosen(&house, &request(&["key/a"], Point::Snapshot(2))).await);

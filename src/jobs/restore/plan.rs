@@ -14,7 +14,8 @@ use crate::jobs::history::{Found, Log};
 use crate::model::{Atlas, Object, VaultFacts, VaultUri};
 use crate::progress::Progress;
 use crate::restore::decide::{self, Known, Route, Wanted};
-use crate::restore::{Allowed, Ledger, Plan, Refusal, Source, observe_all};
+use crate::restore::slot::slots_of;
+use crate::restore::{Allowed, Ledger, Plan, Refusal, Slot, Source, observe_all};
 use crate::seal::Identities;
 use crate::vault;
 
@@ -53,6 +54,7 @@ pub(super) struct Ground {
     pub(super) archive_id: Option<uuid::Uuid>,
     pub(super) whole: bool,
     pub(super) missing: Vec<Object>,
+    pub(super) gone: Vec<Object>,
     pub(super) notes: Vec<String>,
 }
 
@@ -67,8 +69,8 @@ pub async fn make_plan(eyes: &Eyes<'_>, request: &Request) -> Result<Plan> {
     let chosen = choose(reader, eyes.identities, &log, request, eyes.progress).await?;
     let newest = chosen.found.iter().filter(|(_, found)| found.facts.is_some()).max_by_key(|(_, it)| it.snapshot);
     let source_facts = newest.and_then(|(_, found)| found.facts.clone());
-    let Chosen { found, named, missing, whole, notes } = chosen;
-    let mut ground = Ground { source_facts, whole, missing, notes, ..Ground::default() };
+    let Chosen { found, named, missing, gone, whole, notes } = chosen;
+    let mut ground = Ground { source_facts, whole, missing, gone, notes, ..Ground::default() };
     eyes.progress.stage("opening captures", Some(found.len() as u64));
     let mut opened = futures::stream::iter(found)
         .map(|(object, found)| async move {
@@ -132,10 +134,21 @@ pub(super) async fn ledger(
 }
 
 /// Looks at the slots and the places, and decides.
-pub(super) async fn finish(eyes: &Eyes<'_>, ground: Ground, allowed: Allowed) -> Result<Plan> {
+pub(super) async fn finish(eyes: &Eyes<'_>, mut ground: Ground, allowed: Allowed) -> Result<Plan> {
     let objects: Vec<Object> = ground.wanted.iter().map(|wanted| wanted.source.object.clone()).collect();
-    let slots = observe_all(eyes.target, &objects, eyes.progress).await?;
     let target = eyes.target.uri().clone();
+    let slots = match observe_all(eyes.target, &objects, eyes.progress).await {
+        // What makes a vault like the captured one lies beside the plan, and is wanted before there is one. Its place is not
+        // known either, so that every restore into it is refused.
+        Err(error) if error.kind() == Kind::NotFound && ground.whole && eyes.source != target => {
+            ground.notes.push(format!(
+                "{} is not there yet, and was taken to be empty: make it, then plan again ({error})",
+                target.host()
+            ));
+            objects.iter().flat_map(slots_of).map(|object| (object, Slot::Free)).collect()
+        }
+        slots => slots?,
+    };
     let target_facts = ask_facts(eyes, &target).await;
     let source_facts = match ground.source_facts {
         // Only a restore into another vault depends on it.
@@ -170,6 +183,7 @@ pub(super) async fn finish(eyes: &Eyes<'_>, ground: Ground, allowed: Allowed) ->
         steps,
         allowed,
         missing: ground.missing.iter().map(ToString::to_string).collect(),
+        gone: ground.gone.iter().map(ToString::to_string).collect(),
         notes: ground.notes,
         settings: None,
     })

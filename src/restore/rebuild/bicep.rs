@@ -14,11 +14,13 @@ const VAULTS: &str = "Microsoft.KeyVault/vaults@2026-02-01";
 const ASSIGNMENTS: &str = "Microsoft.Authorization/roleAssignments@2022-04-01";
 const DIAGNOSTICS: &str = "Microsoft.Insights/diagnosticSettings@2021-05-01-preview";
 
+/// What every Bicep file begins with.
+pub(super) const BEGINNING: &str = "// A Key Vault like the one that was captured, without what is in it.\n";
+
 /// A Bicep file for `target`, made like the vault of `settings`. The same settings give the same text.
 pub fn bicep(settings: &Settings, target: &VaultUri) -> String {
     let vault = document(settings, Document::Vault);
-    let mut out = Out::default();
-    out.line(0, "// A Key Vault like the one that was captured, without what is in it.");
+    let mut out = Out(BEGINNING.to_owned());
     out.line(
         0,
         &format!("// Captured of {} at {}.", settings.vault, settings.captured_at.format("%Y-%m-%dT%H:%M:%SZ")),
@@ -48,7 +50,6 @@ pub fn bicep(settings: &Settings, target: &VaultUri) -> String {
 }
 
 /// A text that grows line by line.
-#[derive(Default)]
 struct Out(String);
 
 impl Out {

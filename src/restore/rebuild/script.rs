@@ -10,14 +10,16 @@ use super::{document, items, list, plain, text};
 use crate::format::settings::{Document, Settings};
 use crate::model::{Name, VaultUri};
 
+/// What every script begins with.
+pub(super) const BEGINNING: &str = "#!/bin/sh\n# Issuers, contacts and rotation policies, as they were captured of ";
+
 /// Bytes of a value in a command.
 const VALUE_MAX: usize = 8192;
 
 /// The script, for `target`. `rotation_policies` are those that keys were captured with. The same input gives the same text.
 pub fn script(settings: &Settings, target: &VaultUri, rotation_policies: &[(Name, Value)]) -> String {
     let mut out = format!(
-        "#!/bin/sh\n\
-         # Issuers, contacts and rotation policies, as they were captured of {} at {}.\n\
+        "{BEGINNING}{} at {}.\n\
          # Needs the Azure CLI, logged in. Run it when the objects are restored: a rotation policy needs its key.\n\
          # What is there already is an error of az, and the script goes on; it ends with 1 if anything was.\n\
          set -u\n\

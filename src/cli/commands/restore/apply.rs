@@ -14,6 +14,7 @@ use crate::cli::{render, signals};
 use crate::error::{Kind, Result};
 use crate::jobs::restore::settings::apply_settings;
 use crate::jobs::restore::{Hands, Logbook, apply};
+use crate::restore::Plan;
 
 pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply) -> Result<ExitCode> {
     let plan = read_plan(&arguments.plan)?;
@@ -32,6 +33,9 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
         false => Some(assembly.signer()?),
     };
     let target = assembly.governed(&plan.target)?;
+    if plan.changes().next().is_some() && signer.is_none() {
+        console.complain(&unrecorded(&plan, archive.is_some() && assembly.signer().is_ok()));
+    }
     if plan.changes().next().is_some() && !arguments.yes {
         confirm(console, &render::restore::plan(&plan, &arguments.plan), &plan.target, plan.whole)?;
     }
@@ -70,4 +74,21 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
         (false, true) => Kind::Partial.exit_code(),
         (false, false) => 0,
     }))
+}
+
+/// What nobody will find in the log, and so has to be written down elsewhere. Nothing is refused here: that a log could be
+/// read and signed does not say that it can be written, and a key has to come back all the same.
+fn unrecorded(plan: &Plan, signer: bool) -> String {
+    let mut text = format!(
+        "akv-archiver: warning: the log will not tell of this restore. Record by hand who restored what into {} from captures \
+         of {}, when and why, and keep the plan ({}) with what is printed here. `restore resume` cannot finish it, and \
+         nobody else is kept off its names",
+        plan.target.host(),
+        plan.source.host(),
+        plan.plan
+    );
+    if signer {
+        text.push_str("\nhint: a signer is at hand: leave --without-log out, unless the log cannot be written");
+    }
+    text
 }

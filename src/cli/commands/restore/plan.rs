@@ -30,29 +30,35 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Argum
         }
         None => (None, Vec::new()),
     };
+    let removed = if rebuild.is_none() { rebuild::clear(&arguments.out)? } else { Vec::new() };
+    let replaced = arguments.out.exists();
     files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
     let shown = With { inner: &plan, rebuild, vault_settings };
     console.result(&shown, || {
         let around = shown.rebuild.as_ref();
         let around = around.map(|written| rebuild::told(written, &shown.vault_settings, arguments.with_vault_settings));
-        let next = match plan.changes().count() {
-            0 => "Nothing would be changed.".to_owned(),
+        let file = arguments.out.display();
+        let over = if replaced { ", over an earlier plan" } else { "" };
+        let mut next = match plan.changes().count() {
+            0 => format!("Nothing would be changed. Written to {file}{over}."),
             n => format!(
-                "{n} would be changed. Written to {file}; `akv-archiver restore apply {file}` carries it out.",
-                file = arguments.out.display()
+                "{n} would be changed. Written to {file}{over}; `akv-archiver restore apply {file}` carries it out."
             ),
         };
+        for path in &removed {
+            next.push_str(&format!("\nRemoved {}, which was of the earlier plan.", path.display()));
+        }
         format!("{}{}{next}", render::restore::plan(&plan, &arguments.out), around.unwrap_or_default())
     });
-    Ok(ExitCode::from(match (plan.refused(), plan.missing.is_empty()) {
+    Ok(ExitCode::from(match (plan.refused(), plan.lacks()) {
         (true, _) => Kind::Refused.exit_code(),
-        (false, false) => Kind::Partial.exit_code(),
-        (false, true) => 0,
+        (false, true) => Kind::Partial.exit_code(),
+        (false, false) => 0,
     }))
 }
 
 async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> Result<(Plan, Option<Rebuild>)> {
-    let (request, asked) = request(assembly, arguments)?;
+    let (request, identified) = request(arguments)?;
     let archive = match arguments.files.is_empty() || assembly.has_archive() {
         true => Some(assembly.archive()?),
         false => None,
@@ -75,11 +81,15 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
             (Err(error), None) => return Err(error),
         },
     };
-    let source = match (asked, &brought, &reader) {
-        (Some(vault), _, _) => vault,
-        (None, Some(brought), _) => brought.vault.clone(),
-        (None, None, Some(reader)) => assembly.one_vault(arguments.vault.as_deref(), reader).await?,
-        (None, None, None) => return Err(Error::internal("there is neither an archive nor a file")),
+    let source = match (identified, &arguments.vault, &brought, &reader) {
+        (Some(vault), Some(named), _, Some(reader)) if assembly.archived_vault(named, reader).await? != vault => {
+            let message = format!("the identifier is of vault {}, and --vault is another", vault.host());
+            return Err(Error::usage(message).hint("leave --vault out: the identifier names it"));
+        }
+        (Some(vault), _, _, _) => vault,
+        (None, _, Some(brought), _) => brought.vault.clone(),
+        (None, named, None, Some(reader)) => assembly.one_vault(named.as_deref(), reader).await?,
+        (None, _, None, None) => return Err(Error::internal("there is neither an archive nor a file")),
     };
     let target = match &arguments.to {
         Some(to) => assembly.vault_uri(to)?,
@@ -110,28 +120,22 @@ async fn make(assembly: &Assembly, console: &Console, arguments: &Arguments) -> 
     Ok((plan, around))
 }
 
-/// What the arguments ask for, and the vault that they name, if they do.
-fn request(assembly: &Assembly, arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
-    let mut selection = Selection { kinds: arguments.kinds.clone(), all: arguments.all, ..Selection::default() };
+/// What the arguments ask for, and the vault of a version's whole identifier, if one is given.
+fn request(arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
+    let (kinds, all, live_only) = (arguments.kinds.clone(), arguments.all, arguments.live_only);
+    let mut selection = Selection { kinds, all, live_only, ..Selection::default() };
     for term in &arguments.objects {
         match term.clone() {
             Term::Object(object) => selection.objects.push(object),
             Term::Pattern(pattern) => selection.patterns.push(pattern),
         }
     }
-    let mut vault = arguments.vault.as_deref().map(|text| assembly.vault_uri(text)).transpose()?;
+    let mut vault = None;
     let point = match (arguments.snapshot, arguments.at, arguments.version.clone()) {
         (Some(number), _, _) => Point::Snapshot(number),
         (None, Some(time), _) => Point::Time(time),
         (None, None, Some(Version::Id(id))) => Point::Version(id),
         (None, None, Some(Version::Whole { vault: named, object, id })) => {
-            if vault.as_ref().is_some_and(|vault| *vault != named) {
-                return Err(Error::usage(format!(
-                    "the identifier is of vault {}, and --vault is another",
-                    named.host()
-                ))
-                .hint("leave --vault out: the identifier names it"));
-            }
             let told = selection.objects.iter().all(|other| *other == object) && selection.patterns.is_empty();
             if !told {
                 return Err(Error::usage(format!("the identifier is of {object}, and another object is named"))

@@ -23,7 +23,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Resum
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
     let vaults = match (&arguments.vault, arguments.intent) {
-        (Some(vault), _) => vec![assembly.vault_uri(vault)?],
+        (Some(vault), _) => vec![assembly.archived_vault(vault, &reader).await?],
         // A number means something in one log only.
         (None, Some(_)) => vec![assembly.one_vault(None, &reader).await?],
         (None, None) => history::vaults(&reader, &[]).await?,
@@ -87,7 +87,7 @@ fn exit_code(resumed: &[Resumed], mode: Mode) -> u8 {
     match mode {
         _ if resumed.iter().any(|one| one.interrupted) => Kind::Interrupted.exit_code(),
         Mode::Finish if !resumed.iter().all(done) => Kind::Partial.exit_code(),
-        Mode::Abandon if !resumed.iter().all(|one| one.closed) => Kind::Partial.exit_code(),
+        Mode::Abandon | Mode::DryRun if !resumed.iter().all(|one| one.closed) => Kind::Partial.exit_code(),
         _ => 0,
     }
 }
