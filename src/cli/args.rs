@@ -177,7 +177,7 @@ pub(crate) struct Status {
     /// Do not list the store: only vaults that the settings name, protected as they were when they were stored
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Write metrics for Prometheus to this file, also if the check fails
+    /// Write metrics for Prometheus to this file, over earlier ones, also if the check fails
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
 }

@@ -56,6 +56,14 @@ const VAULT: [(Gauge, Value); 10] = [
 /// One line for each vault and verdict.
 const VERDICT: Gauge = ("vault_status", "Where the vault stands: 1 for its verdict, 0 for every other");
 
+/// The longest file that is taken for metrics of ours: some 40 lines for each of ten thousand vaults.
+pub(crate) const MOST: u64 = 64 << 20;
+
+/// Whether bytes are metrics that an earlier run wrote.
+pub(crate) fn is_one(bytes: &[u8]) -> bool {
+    bytes.starts_with(format!("# HELP {PREFIX}{} ", UP.0).as_bytes())
+}
+
 fn number(count: u64) -> Option<i64> {
     i64::try_from(count).ok()
 }
@@ -156,6 +164,7 @@ mod tests {
     #[test]
     fn a_run_reads_as_prometheus_text() {
         let text = metrics(Some(&report()), 21, at(1_060));
+        assert!(is_one(text.as_bytes()) && !is_one(b"[archive]\n"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1..3], ["# TYPE akv_archiver_status_up gauge", "akv_archiver_status_up 1"]);
         for line in [

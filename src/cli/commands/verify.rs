@@ -28,6 +28,9 @@ pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Ver
 
 async fn check(assembly: &Assembly, console: &Console, arguments: &Verify) -> Result<ExitCode> {
     // Everything that can be wrong with keys and files is found before anything is sent.
+    if let Some(path) = &arguments.report {
+        files::replaceable(path, "report of `verify`", RECORD_MAX, Record::is_one)?;
+    }
     let archive = assembly.archive()?;
     if archive.verifiers().is_empty() {
         // Says the same as opening the archive does.
