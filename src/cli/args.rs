@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// Create an archive, its keys and the settings file
     Init(Init),
     /// Check credentials, permissions, vaults, write-once protection and clocks
-    Doctor,
+    Doctor(Doctor),
     /// Capture every object of the vaults and commit a snapshot of each
     Snapshot(Snapshot),
     /// List the vaults that a snapshot would take, and how old their newest snapshots are; changes nothing
@@ -149,6 +149,28 @@ pub(crate) enum Credential {
     AzureCli,
     /// An application with a secret
     ClientSecret,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// What these settings are for
+    #[arg(long = "for", value_name = "COMMAND", value_enum, default_value_t = Purpose::Snapshot)]
+    pub(crate) purpose: Purpose,
+    /// Only this vault, by its name in the settings or its address, such as a restore's target; may be repeated
+    #[arg(long = "vault", value_name = "URI|NAME")]
+    pub(crate) vaults: Vec<String>,
+}
+
+/// What settings may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// The nightly job
+    Snapshot,
+    /// An operator's restore: opens a capture, and reads what the operator may do at the target
+    Restore,
+    /// Whoever only reads the archive, such as `verify` and `status`
+    Verify,
 }
 
 /// Arguments of `snapshot`.
