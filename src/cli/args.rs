@@ -100,6 +100,14 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command itself hears signals: it commits what is done, or runs until it is told to stop.
+    pub(crate) fn hears_signals(&self) -> bool {
+        let restores = matches!(self, Command::Restore(Restore::Apply(_) | Restore::Resume(_)));
+        restores || matches!(self, Command::Snapshot(_) | Command::Emulator(_) | Command::Demo(_))
+    }
+}
+
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
