@@ -63,6 +63,22 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<Duration>,
 }
 
+impl Cause {
+    /// What happened, without anybody's own words: for logs.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Cause::Refused(refusal) => match refusal.codes() {
+                Some(codes) => format!("{} {codes}", refusal.status),
+                None => format!("HTTP {}", refusal.status),
+            },
+            Cause::Unreached(why, _) => format!("not reached ({why:?})"),
+            Cause::Lost(_) => "no whole answer".to_owned(),
+            Cause::NoToken(..) => "no token".to_owned(),
+            Cause::Malformed(_) => "an answer that makes no sense".to_owned(),
+        }
+    }
+}
+
 impl Failure {
     /// A failure that cannot have had an effect.
     pub(super) fn new(cause: Cause) -> Self {

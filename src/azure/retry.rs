@@ -105,7 +105,7 @@ impl Caller {
             if spent > TOTAL {
                 return Err(failure);
             }
-            tracing::debug!(tries, ?wait, cause = ?failure.cause, "trying again");
+            tracing::info!("trying again in {} ms: {}", wait.as_millis(), failure.cause.brief());
             self.meter.retry();
             self.ambient.sleep(wait).await;
         }

@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Text, help_heading = "Options of every command")]
     pub(crate) output: Output,
 
-    /// Log to standard error; twice for more. AKV_ARCHIVER_LOG takes a filter such as `debug`
+    /// Log stages and retries to standard error; twice for each request. AKV_ARCHIVER_LOG takes a filter such as `debug`
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 

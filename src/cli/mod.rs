@@ -42,8 +42,10 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return unparsed(&error, wants_json),
     };
-    logging::start(cli.verbose);
     let console = Arc::new(Console::new(cli.output));
+    if let Err(error) = logging::start(cli.verbose) {
+        return fail(&console, &error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING).build()
     {
         Ok(runtime) => runtime,

@@ -315,3 +315,19 @@ fn init_fills_in_a_settings_file_that_somebody_began() {
     world.run(&["snapshot"]).succeeded();
     world.run(&["verify"]).succeeded();
 }
+
+#[test]
+fn logs_say_each_request_where_asked_and_a_filter_that_is_none_is_refused() {
+    let world = World::with_archive();
+    let quiet = world.run(&["-v", "snapshot"]).succeeded();
+    assert!(
+        quiet.stderr.contains("INFO") && quiet.stderr.contains("prod: ") && !quiet.stderr.contains("GET "),
+        "{quiet:#?}"
+    );
+    let full = world.run(&["-vv", "snapshot"]).succeeded();
+    assert!(full.stderr.contains("GET prod.vault.azure.net/keys 200 "), "{full:#?}");
+    assert!(!full.stderr.contains('?') && !full.stderr.contains("Bearer"), "no query, no header: {full:#?}");
+    let wrong = world.command(&["list"]).env("AKV_ARCHIVER_LOG", "akv_archiver=loud").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("AKV_ARCHIVER_LOG is no filter"), "{wrong:?}");
+}
