@@ -145,6 +145,8 @@ pub enum Condition {
     Exists,
     /// A permission is missing.
     Denied,
+    /// A server's certificate is not trusted.
+    Untrusted,
     /// Throttled, unreachable or failing after retries.
     Unavailable,
     /// The disk or a quota is full.
@@ -202,6 +204,7 @@ impl From<Error> for error::Error {
             Condition::NotFound => error::Kind::NotFound,
             Condition::Exists => error::Kind::Conflict,
             Condition::Denied => error::Kind::Denied,
+            Condition::Untrusted => error::Kind::Refused,
             Condition::Unavailable => error::Kind::Unavailable,
             Condition::TooLarge => error::Kind::Tampered,
             Condition::Malformed => error::Kind::Unavailable,

@@ -331,3 +331,17 @@ fn logs_say_each_request_where_asked_and_a_filter_that_is_none_is_refused() {
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("AKV_ARCHIVER_LOG is no filter"), "{wrong:?}");
 }
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_the_run_at_once_and_names_the_setting() {
+    let world = World::with_archive();
+    world
+        .edit_settings(|text| text.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\\n"));
+    let started = std::time::Instant::now();
+    let refused = world.run(&["list"]).exited(22);
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "nothing is asked for again");
+    assert!(refused.stderr.contains("is not trusted") && refused.stderr.contains("network.ca_file"), "{refused:#?}");
+    let (code, doctor) = world.json(&["doctor", "--for", "verify"]);
+    let line = doctor["checks"].as_array().unwrap().iter().find(|it| it["check"] == "sign in").unwrap();
+    assert!(code == 22 && line["fix"].as_str().unwrap().contains("network.ca_file"), "{doctor:#}");
+}

@@ -76,7 +76,8 @@ pub(super) async fn check_lists(
                 checks.push(Check::ok(name, &what, "allowed"));
             }
             Err(error) => {
-                let hopeless = matches!(error.condition, Condition::Unresolved | Condition::Unavailable);
+                let hopeless =
+                    matches!(error.condition, Condition::Unresolved | Condition::Untrusted | Condition::Unavailable);
                 checks.push(Check::fail(name, &what, error));
                 if hopeless {
                     return None;
