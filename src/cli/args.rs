@@ -446,7 +446,7 @@ pub(crate) struct Emulator {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Leave the emulator running and print how to use it
+    /// Leave the emulator running until ctrl-c, and print how to use it
     #[arg(long)]
     pub(crate) keep: bool,
     /// Folder to work in [default: a new temporary one]

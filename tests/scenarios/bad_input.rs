@@ -274,6 +274,46 @@ fn init_refuses_what_could_never_be_encrypted_to_and_an_archive_that_lost_its_na
     world.run(&["init"]).exited(20);
 }
 
+/// Whatever can be wrong with the folder and the keys is found before the archive is made, which nobody can take back.
+#[test]
+fn init_makes_nothing_before_everything_can_be_made() {
+    let world = World::new(SEED);
+    let elsewhere = ["init", "-c", "missing/akv.toml", "--vault", "prod", "--directory", "archive"];
+    let ran = world.run(&elsewhere).exited(2);
+    assert!(ran.stderr.contains("/missing, which is no folder") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::write(world.path("identity.txt"), "").unwrap();
+    let ran = world.run(&["init", "--vault", "prod", "--directory", "archive"]).exited(2);
+    assert!(ran.stderr.contains("as --recipient") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::remove_file(world.path("identity.txt")).unwrap();
+    std::fs::write(world.path("signer.key"), "no key").unwrap();
+    let ran = world.run(&["init", "--vault", "prod", "--directory", "archive"]).exited(2);
+    assert!(ran.stderr.contains("holds no log signer") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::remove_file(world.path("signer.key")).unwrap();
+    let ran = world.run(&["init", "--directory", "archive"]).succeeded();
+    assert!(ran.stdout.contains("add a [[vault]]"), "{ran:#?}");
+}
+
+#[test]
+fn what_is_there_is_not_written_over_by_a_demo_or_a_new_key() {
+    let world = World::with_archive();
+    let authority = std::fs::read(world.path("ca.pem")).unwrap();
+    let ran = world.run(&["demo", "--dir", "."]).exited(2);
+    assert!(ran.stderr.contains("holds ca.pem"), "{ran:#?}");
+    assert_eq!(std::fs::read(world.path("ca.pem")).unwrap(), authority);
+    let ran = world.run(&["verify", "--make-key", "signer.key"]).exited(11);
+    assert!(ran.stderr.contains("hint: a key is never written over"), "{ran:#?}");
+}
+
+#[test]
+fn that_nothing_is_due_is_said() {
+    let world = World::with_archive();
+    world.run(&["snapshot"]).succeeded();
+    for command in ["snapshot", "vaults"] {
+        let ran = world.run(&[command, "--due"]).succeeded();
+        assert_eq!(ran.stdout, "no vault is due, or none falls to this process\n", "{ran:#?}");
+    }
+}
+
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let world = World::new(SEED);
