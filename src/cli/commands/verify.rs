@@ -94,7 +94,12 @@ fn earlier(assembly: &Assembly, path: &Path) -> Result<Record> {
 
 fn make_key(console: &Console, path: &Path) -> Result<ExitCode> {
     let signer = new_signer(REPORT_KEY, &Ambient::system())?;
-    files::create_private(path, format!("{}\n", signer.encode().as_str()).as_bytes())?;
+    files::create_private(path, format!("{}\n", signer.encode().as_str()).as_bytes()).map_err(|error| {
+        match error.kind() {
+            Kind::Conflict => error.hint("a key is never written over: name another file"),
+            _ => error,
+        }
+    })?;
     let verifier = signer.verifier().to_string();
     console.result(&json!({"signer": path, "verifier": verifier}), || {
         format!(
