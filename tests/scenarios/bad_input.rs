@@ -375,8 +375,7 @@ fn logs_say_each_request_where_asked_and_a_filter_that_is_none_is_refused() {
 #[test]
 fn a_certificate_that_is_not_trusted_ends_the_run_at_once_and_names_the_setting() {
     let world = World::with_archive();
-    world
-        .edit_settings(|text| text.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\\n"));
+    world.edit_settings(|text| text.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\n"));
     let started = std::time::Instant::now();
     let refused = world.run(&["list"]).exited(22);
     assert!(started.elapsed() < std::time::Duration::from_secs(60), "nothing is asked for again");
