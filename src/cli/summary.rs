@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::render::{maybe, plural, time};
-use super::table::table;
+use super::table::{lean, table};
 use crate::error::Result;
 use crate::jobs::fleet::{Member, Origin, Standing, Summary};
 use crate::jobs::snapshot::{Outcome, Report};
@@ -171,7 +171,7 @@ pub(crate) fn vaults(listed: &[Listed]) -> String {
         ]
     };
     let rows: Vec<[String; 8]> = listed.iter().map(row).collect();
-    table(["name", "vault", "subscription", "location", "from", "shard", "newest snapshot (UTC)", "age"], &rows)
+    lean(["name", "vault", "subscription", "location", "from", "shard", "newest snapshot (UTC)", "age"], &rows)
 }
 
 #[cfg(test)]
