@@ -285,7 +285,8 @@ impl Assembly {
         read_signer(path)
     }
 
-    fn verifiers(&self) -> Result<Vec<Verifier>> {
+    /// The pinned keys.
+    pub fn verifiers(&self) -> Result<Vec<Verifier>> {
         let parse = |text: &String| {
             Verifier::parse(text)
                 .map_err(|error| Error::usage(format!("archive.verifiers: {text:?} is no verifier key: {error}")))

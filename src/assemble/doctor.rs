@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Assembly;
 use crate::config::{self, Credential, Store};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::model::VaultUri;
 use crate::store::Seat;
 
@@ -31,8 +31,9 @@ impl Assembly {
         Ok(self.vault_settings(uri)?.credential)
     }
 
-    /// Signs in, and does nothing with it.
-    pub async fn sign_in(&self, credential: &Credential, service: Service) -> Result<()> {
+    /// Signs in, and does nothing with it. `setting` is what a credential that is not whole is named by.
+    pub async fn sign_in(&self, credential: &Credential, service: Service, setting: &str) -> Result<()> {
+        super::sign_in(credential).context(setting)?;
         let connection = self.connection(credential)?;
         let scope = match service {
             Service::Vaults => connection.cloud().vault_scope(),

@@ -29,10 +29,21 @@ pub(super) enum Cause {
     Unreached(Unreached, String),
     /// It was sent, and no whole answer came.
     Lost(String),
-    /// There was no token to send it with; `true` where that may pass.
-    NoToken(String, bool),
+    /// There was no token to send it with.
+    NoToken(String, Tokenless),
     /// The answer makes no sense.
     Malformed(String),
+}
+
+/// Why there was no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tokenless {
+    /// Whoever asks is not let in, or holds nothing to ask with.
+    Refused,
+    /// The identity service did not answer, or is busy: that may pass.
+    Passing,
+    /// The identity service's certificate is not trusted.
+    Untrusted,
 }
 
 /// Why nothing could be sent.
@@ -61,6 +72,22 @@ pub(super) struct Refusal {
     pub(super) sentence: Option<String>,
     /// How long the service asks to wait.
     pub(super) retry_after: Option<Duration>,
+}
+
+impl Cause {
+    /// What happened, without anybody's own words: for logs.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Cause::Refused(refusal) => match refusal.codes() {
+                Some(codes) => format!("{} {codes}", refusal.status),
+                None => format!("HTTP {}", refusal.status),
+            },
+            Cause::Unreached(why, _) => format!("not reached ({why:?})"),
+            Cause::Lost(_) => "no whole answer".to_owned(),
+            Cause::NoToken(..) => "no token".to_owned(),
+            Cause::Malformed(_) => "an answer that makes no sense".to_owned(),
+        }
+    }
 }
 
 impl Failure {
@@ -139,7 +166,10 @@ pub(super) fn settle(result: azure_core::Result<()>, trial: &Trial) -> Result<An
 fn token_cause(error: &azure_core::Error, refused: Option<&Answer>) -> Cause {
     if let Some(answer) = refused {
         let refusal = Refusal::of(answer);
-        let passing = refusal.status == 429 || refusal.status >= 500;
+        let passing = match refusal.status == 429 || refusal.status >= 500 {
+            true => Tokenless::Passing,
+            false => Tokenless::Refused,
+        };
         let words = refusal.sentence.or(refusal.code).unwrap_or_else(|| format!("HTTP {}", answer.status));
         return Cause::NoToken(words, passing);
     }
@@ -147,22 +177,28 @@ fn token_cause(error: &azure_core::Error, refused: Option<&Answer>) -> Cause {
         let kind = error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind);
         matches!(kind, Some(ErrorKind::Io | ErrorKind::Connection)) || error.is::<reqwest::Error>()
     });
-    Cause::NoToken(innermost(error), network)
+    let why = match network {
+        true if mentions(error, "certificate") => Tokenless::Untrusted,
+        true => Tokenless::Passing,
+        false => Tokenless::Refused,
+    };
+    Cause::NoToken(detail(error), why)
 }
 
 fn transport_cause(error: &azure_core::Error) -> Cause {
     if let Some(long) = chain(error).find_map(|error| error.downcast_ref::<TooLong>()) {
         return Cause::Malformed(long.to_string());
     }
-    let detail = innermost(error);
+    let detail = detail(error);
     match error.kind() {
         ErrorKind::Connection => {
-            let mentions = |words: &str| chain(error).skip(1).any(|error| error.to_string().contains(words));
-            let why = if mentions("dns error") {
+            let why = if mentions(error, DEAD_PROXY) {
+                Unreached::Connection
+            } else if mentions(error, "dns error") {
                 Unreached::Name
-            } else if mentions("tunnel error: unsuccessful") {
+            } else if mentions(error, "tunnel error: unsuccessful") {
                 Unreached::Proxy
-            } else if mentions("certificate") {
+            } else if mentions(error, "certificate") {
                 Unreached::Certificate
             } else {
                 Unreached::Connection
@@ -181,6 +217,22 @@ type Dyn = dyn std::error::Error + 'static;
 /// The error and what caused it, outermost first.
 fn chain<'a>(error: &'a Dyn) -> impl Iterator<Item = &'a Dyn> {
     std::iter::successors(Some(error), |error: &&'a Dyn| -> Option<&'a Dyn> { (**error).source() })
+}
+
+/// How the HTTP client says that it did not get as far as the proxy.
+const DEAD_PROXY: &str = "tunnel error: failed to create underlying connection";
+
+/// Whether a cause of the error has these words.
+fn mentions(error: &azure_core::Error, words: &str) -> bool {
+    chain(error).skip(1).any(|error| error.to_string().contains(words))
+}
+
+/// What lies at the bottom, and whether it is the proxy that was not reached: nothing is wrong with the host, then.
+fn detail(error: &azure_core::Error) -> String {
+    match mentions(error, DEAD_PROXY) {
+        true => format!("the proxy cannot be reached: {}", innermost(error)),
+        false => innermost(error),
+    }
 }
 
 /// What lies at the bottom of an error: the outer layers only say that a request failed (`sdk.md` §0.11), and
@@ -303,6 +355,19 @@ mod tests {
         ] {
             assert_eq!(retry_after(&answer(429, headers, "")).map(|d| d.as_secs()), seconds, "{headers:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_dead_proxy_is_told_from_a_host_that_does_not_answer() {
+        use azure_core::http::{Method, Request};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let network = crate::azure::Network { proxy: Some(proxy.parse().unwrap()), ..Default::default() };
+        let request = Request::new("https://prod.vault.azure.net".parse().unwrap(), Method::Get);
+        let error = network.client().unwrap().execute_request(&request).await.unwrap_err();
+        let Cause::Unreached(Unreached::Connection, why) = transport_cause(&error) else { panic!("{error:?}") };
+        assert!(why.starts_with("the proxy cannot be reached: "), "{why}");
     }
 
     #[test]

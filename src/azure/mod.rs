@@ -47,7 +47,7 @@ pub use vault::Vault;
 use crate::ambient::Ambient;
 use crate::error::{Error, Kind, Result};
 use crate::model::VaultUri;
-use failure::{Cause, one_line, settle};
+use failure::{Cause, Tokenless, one_line, settle};
 use retry::Caller;
 use wire::{Meter, Side, Trial, Witness};
 
@@ -146,14 +146,18 @@ impl Connection {
         let context = Context::new().with_value(trial.clone());
         let options = TokenRequestOptions { method_options: ClientMethodOptions { context } };
         let Err(error) = self.credential.get_token(&[scope], Some(options)).await else { return Ok(()) };
-        let (kind, why) = match settle(Err(error), &trial) {
-            Err(failure::Failure { cause: Cause::NoToken(why, passing), .. }) => {
-                (if passing { Kind::Unavailable } else { Kind::Denied }, why)
+        let cause = settle(Err(error), &trial).err().map(|failure| failure.cause);
+        let (kind, why) = match &cause {
+            Some(Cause::NoToken(why, Tokenless::Refused)) => (Kind::Denied, why.clone()),
+            Some(Cause::NoToken(why, Tokenless::Passing)) => (Kind::Unavailable, why.clone()),
+            Some(Cause::NoToken(why, Tokenless::Untrusted)) => {
+                (Kind::Refused, format!("the certificate that the identity service shows is not trusted: {why}"))
             }
             _ => (Kind::Denied, "the identity service's answer makes no sense".to_owned()),
         };
+        let hint = cause.as_ref().and_then(classify::common_hint);
         let text = format!("couldn't sign in with the {} credential: {why}", self.credential_name);
-        Err(Error::new(kind, text).hint("check the credential's tenant, client id and secret, or sign in again"))
+        Err(Error::new(kind, text).hint(hint.unwrap_or("check the credential, or sign in again")))
     }
 
     fn credential(&self) -> Arc<dyn TokenCredential> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use azure_core::http::Context;
 
 use super::credential::Tokens;
-use super::failure::{Cause, Failure, Unreached, settle};
+use super::failure::{Cause, Failure, Tokenless, Unreached, settle};
 use super::wire::{Answer, Meter, Trial};
 use crate::ambient::Ambient;
 use crate::vault::{Gate, Heard, Load, Outcome};
@@ -105,7 +105,7 @@ impl Caller {
             if spent > TOTAL {
                 return Err(failure);
             }
-            tracing::debug!(tries, ?wait, cause = ?failure.cause, "trying again");
+            tracing::info!("trying again in {} ms: {}", wait.as_millis(), failure.cause.brief());
             self.meter.retry();
             self.ambient.sleep(wait).await;
         }
@@ -171,11 +171,11 @@ impl Caller {
                 400 if refusal.is("Md5Mismatch") => (FEW_TRIES, None),
                 _ => return None,
             },
-            Cause::Unreached(Unreached::Connection, _) | Cause::Lost(_) | Cause::NoToken(_, true) => (TRIES, None),
-            Cause::Unreached(Unreached::Name | Unreached::Proxy, _) => (FEW_TRIES, None),
-            Cause::Unreached(Unreached::Certificate, _) | Cause::NoToken(_, false) | Cause::Malformed(_) => {
-                return None;
+            Cause::Unreached(Unreached::Connection, _) | Cause::Lost(_) | Cause::NoToken(_, Tokenless::Passing) => {
+                (TRIES, None)
             }
+            Cause::Unreached(Unreached::Name | Unreached::Proxy, _) => (FEW_TRIES, None),
+            Cause::Unreached(Unreached::Certificate, _) | Cause::NoToken(..) | Cause::Malformed(_) => return None,
         };
         let asked = asked.unwrap_or_default();
         // A gate makes everybody wait as long as the service asked, not only whom it told.

@@ -141,6 +141,15 @@ impl Meter {
     }
 }
 
+/// Tells of a request to whoever reads logs. A query may hold a signature, headers a token and bodies anything: none of them
+/// is shown.
+fn log(request: &Request, status: Option<u16>, took: Duration) {
+    let (method, url) = (request.method(), request.url());
+    let (host, path) = (url.host_str().unwrap_or_default(), url.path());
+    let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    tracing::debug!("{method} {host}{path} {status} {} ms", took.as_millis());
+}
+
 /// Whose answers a [`Witness`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -181,9 +190,14 @@ impl Policy for Witness {
             seen.requests += 1;
             seen.answer = None;
         }
-        let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
-        let body = body.collect().await?;
+        let outcome = async {
+            let (status, headers, body) = next.send(ctx, request, rest).await?.deconstruct();
+            Ok::<_, azure_core::Error>((status, headers, body.collect().await?))
+        };
+        let outcome = outcome.await;
         let took = self.ambient.monotonic().saturating_sub(began);
+        log(request, outcome.as_ref().ok().map(|(status, ..)| u16::from(*status)), took);
+        let (status, headers, body) = outcome?;
         let answer = Answer { status: u16::from(status), headers: headers.clone(), body: body.clone(), took };
         self.meter.note(&answer, started);
         if let Some(trial) = trial {

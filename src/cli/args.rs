@@ -2,6 +2,7 @@
 
 mod plan;
 mod protect;
+mod setup;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use plan::{Plan, Term, Version};
 pub(crate) use protect::{Extend, Hold, Protect, Selection};
+pub(crate) use setup::{Credential, Doctor, Init, Purpose};
 
 use crate::model::duration;
 use crate::model::{Glob, SubscriptionId, Tag};
@@ -38,7 +40,7 @@ pub(crate) struct Cli {
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Text, help_heading = "Options of every command")]
     pub(crate) output: Output,
 
-    /// Log to standard error; twice for more. AKV_ARCHIVER_LOG takes a filter such as `debug`
+    /// Log stages and retries to standard error; twice for each request. AKV_ARCHIVER_LOG takes a filter such as `debug`
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 
@@ -62,7 +64,7 @@ pub(crate) enum Command {
     /// Create an archive, its keys and the settings file
     Init(Init),
     /// Check credentials, permissions, vaults, write-once protection and clocks
-    Doctor,
+    Doctor(Doctor),
     /// Capture every object of the vaults and commit a snapshot of each
     Snapshot(Snapshot),
     /// List the vaults that a snapshot would take, and how old their newest snapshots are; changes nothing
@@ -105,55 +107,12 @@ pub(crate) enum Command {
     },
 }
 
-/// Arguments of `init`.
-#[derive(Debug, Args)]
-pub(crate) struct Init {
-    /// Vault to archive, as its address or its name in the public cloud; may be repeated
-    #[arg(long = "vault", value_name = "URI|NAME")]
-    pub(crate) vaults: Vec<String>,
-    /// Blob container that holds the archive, https://ACCOUNT.blob.core.windows.net/CONTAINER
-    #[arg(long, value_name = "URL", conflicts_with = "directory")]
-    pub(crate) container: Option<String>,
-    /// Local directory that holds the archive
-    #[arg(long, value_name = "DIR")]
-    pub(crate) directory: Option<PathBuf>,
-    /// Further age recipient that can open captures, such as the security team's; may be repeated
-    #[arg(long = "recipient", value_name = "AGE1…")]
-    pub(crate) recipients: Vec<String>,
-    /// HTTP proxy to write into the settings
-    #[arg(long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
-    /// PEM file of further certificate authorities to write into the settings
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Credential to write into the settings, for vaults and archive alike
-    #[arg(long, value_enum, default_value_t = Credential::ManagedIdentity)]
-    pub(crate) credential: Credential,
-    /// Tenant of a client-secret credential
-    #[arg(long, value_name = "ID", required_if_eq("credential", "client-secret"))]
-    pub(crate) tenant_id: Option<String>,
-    /// Client of a client-secret credential, or of a user-assigned managed identity
-    #[arg(long, value_name = "ID", required_if_eq("credential", "client-secret"))]
-    pub(crate) client_id: Option<String>,
-    /// Environment variable that will hold the client secret
-    #[arg(long, value_name = "VAR", default_value = "AZURE_CLIENT_SECRET")]
-    pub(crate) client_secret_env: String,
-    /// Take a container that has no immutability policy, too
-    #[arg(long)]
-    pub(crate) allow_unprotected: bool,
-}
-
-/// Kinds of credentials that `init` can write; the settings know more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Credential {
-    /// The identity of the machine, function or container job
-    ManagedIdentity,
-    /// The identity of a Kubernetes service account
-    WorkloadIdentity,
-    /// Whoever is logged in with `az login`
-    AzureCli,
-    /// An application with a secret
-    ClientSecret,
+impl Command {
+    /// Whether the command itself hears signals: it commits what is done, or runs until it is told to stop.
+    pub(crate) fn hears_signals(&self) -> bool {
+        let restores = matches!(self, Command::Restore(Restore::Apply(_) | Restore::Resume(_)));
+        restores || matches!(self, Command::Snapshot(_) | Command::Emulator(_) | Command::Demo(_))
+    }
 }
 
 /// Arguments of `snapshot`.
@@ -182,7 +141,7 @@ pub(crate) struct Status {
     /// Do not list the store: only vaults that the settings name, protected as they were when they were stored
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Write metrics for Prometheus to this file, also if the check fails
+    /// Write metrics for Prometheus to this file, over earlier ones, also if the check fails
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
 }
@@ -424,7 +383,7 @@ pub(crate) struct Emulator {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Leave the emulator running and print how to use it
+    /// Leave the emulator running until ctrl-c, and print how to use it
     #[arg(long)]
     pub(crate) keep: bool,
     /// Folder to work in [default: a new temporary one]

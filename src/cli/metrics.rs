@@ -19,7 +19,7 @@ const CHECKED: Gauge = ("status_timestamp_seconds", "When it was looked at");
 const EXIT: Gauge = ("status_exit_code", "The exit code of status");
 
 /// Gauges of each vault, which have the label `vault`. A value that is not known is absent, and so is its line.
-const VAULT: [(Gauge, Value); 10] = [
+const VAULT: [(Gauge, Value); 11] = [
     (("expected", "Whether the settings name the vault or look for it: 1 or 0"), |it| Some(i64::from(it.expected))),
     (("newest_snapshot_timestamp_seconds", "When the newest snapshot was begun, complete or not"), |it| {
         Some(it.newest.as_ref()?.started.timestamp())
@@ -29,6 +29,9 @@ const VAULT: [(Gauge, Value); 10] = [
     }),
     (("max_age_seconds", "How old the newest complete snapshot may be"), |it| Some(it.max_age_seconds)),
     (("objects", "Live objects that the newest snapshot saw"), |it| number(it.newest.as_ref()?.seen)),
+    (("deleted_objects", "Soft-deleted objects that the newest snapshot saw"), |it| {
+        number(it.newest.as_ref()?.deleted)
+    }),
     (("excluded_objects", "Objects that the policy leaves out of the newest snapshot"), |it| {
         number(it.newest.as_ref()?.excluded)
     }),
@@ -55,6 +58,14 @@ const VAULT: [(Gauge, Value); 10] = [
 
 /// One line for each vault and verdict.
 const VERDICT: Gauge = ("vault_status", "Where the vault stands: 1 for its verdict, 0 for every other");
+
+/// The longest file that is taken for metrics of ours: some 40 lines for each of ten thousand vaults.
+pub(crate) const MOST: u64 = 64 << 20;
+
+/// Whether bytes are metrics that an earlier run wrote.
+pub(crate) fn is_one(bytes: &[u8]) -> bool {
+    bytes.starts_with(format!("# HELP {PREFIX}{} ", UP.0).as_bytes())
+}
 
 fn number(count: u64) -> Option<i64> {
     i64::try_from(count).ok()
@@ -119,6 +130,7 @@ mod tests {
             named: true,
             expected: true,
             newest: None,
+            previous: None,
             complete: None,
             age_seconds: None,
             max_age_seconds: 93_600,
@@ -139,6 +151,7 @@ mod tests {
             reused: 6,
             gaps: 0,
             excluded: 2,
+            deleted: 5,
         };
         let mut shelter = Shelter::new(Source::Listing);
         shelter.until = Some(at(9_000));
@@ -156,6 +169,7 @@ mod tests {
     #[test]
     fn a_run_reads_as_prometheus_text() {
         let text = metrics(Some(&report()), 21, at(1_060));
+        assert!(is_one(text.as_bytes()) && !is_one(b"[archive]\n"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1..3], ["# TYPE akv_archiver_status_up gauge", "akv_archiver_status_up 1"]);
         for line in [
@@ -164,6 +178,7 @@ mod tests {
             "akv_archiver_expected{vault=\"new.vault.azure.net\"} 1",
             "akv_archiver_newest_complete_snapshot_timestamp_seconds{vault=\"prod.vault.azure.net\"} 1000",
             "akv_archiver_objects{vault=\"prod.vault.azure.net\"} 7",
+            "akv_archiver_deleted_objects{vault=\"prod.vault.azure.net\"} 5",
             "akv_archiver_protected_until_timestamp_seconds{vault=\"prod.vault.azure.net\"} 9000",
             "akv_archiver_vault_status{vault=\"new.vault.azure.net\",status=\"never\"} 1",
             "akv_archiver_vault_status{vault=\"new.vault.azure.net\",status=\"ok\"} 0",

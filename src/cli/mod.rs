@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use args::{Cli, Output};
 use console::Console;
 
@@ -43,19 +44,23 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return unparsed(&error, wants_json),
     };
-    logging::start(cli.verbose);
     let console = Arc::new(Console::new(cli.output));
+    if let Err(error) = logging::start(cli.verbose) {
+        return fail(&console, &error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING).build()
     {
         Ok(runtime) => runtime,
         Err(error) => return fail(&console, &Error::internal(format!("couldn't start: {error}"))),
     };
+    let ears = {
+        let _inside = runtime.enter();
+        if cli.command.hears_signals() { None } else { signals::Ears::new() }
+    };
     // In a task of its own: this thread would have to be woken for every answer.
     let shared = console.clone();
     let running = runtime.spawn(async move { commands::run(cli, &shared).await });
-    let outcome = runtime
-        .block_on(running)
-        .unwrap_or_else(|error| Err(Error::internal(format!("the command ended without a result: {error}"))));
+    let outcome = runtime.block_on(until_signalled(running, ears));
     // Threads that still wait for the network must not hold up the end of the program.
     runtime.shutdown_background();
     match outcome {
@@ -65,6 +70,24 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         }
         Ok(code) => code,
         Err(error) => fail(&console, &error),
+    }
+}
+
+/// Waits for the command, or for a signal where the command leaves that to us. It may be asking somebody for a passphrase, and
+/// hear nothing itself.
+async fn until_signalled(running: JoinHandle<Result<ExitCode>>, ears: Option<signals::Ears>) -> Result<ExitCode> {
+    let signalled = async move {
+        match ears {
+            Some(mut ears) => ears.hear().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = running => {
+            let lost = |error| Err(Error::internal(format!("the command ended without a result: {error}")));
+            outcome.unwrap_or_else(lost)
+        }
+        () = signalled => Err(Error::new(Kind::Interrupted, "stopped by a signal before it was done").hint("run it again")),
     }
 }
 

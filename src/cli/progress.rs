@@ -66,6 +66,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn stage(&self, what: &str, total: Option<u64>) {
+        tracing::info!("{}: {what}", self.label);
         if !std::io::stderr().is_terminal() {
             return;
         }

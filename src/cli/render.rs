@@ -5,7 +5,7 @@ pub(crate) mod restore;
 
 use chrono::{DateTime, Utc};
 
-use super::table::table;
+use super::table::{table, under};
 use crate::jobs::history::{History, Listed, Snapshot, Standing};
 use crate::jobs::snapshot::{Outcome, Report as SnapshotReport, gap_codes};
 use crate::model::Mode;
@@ -79,7 +79,7 @@ pub(crate) fn snapshots(snapshots: &[Snapshot]) -> String {
             [s.vault.clone(), s.sequence.to_string(), time(s.started), status, seen, captured, reused, gaps]
         })
         .collect();
-    table(["vault", "snapshot", "started (UTC)", "status", "objects", "captured", "unchanged", "gaps"], &rows)
+    under(["vault", "snapshot", "started (UTC)", "status", "objects", "captured", "unchanged", "gaps"], &rows)
 }
 
 fn protection(mode: Option<Mode>, until: Option<DateTime<Utc>>) -> String {
@@ -116,7 +116,7 @@ pub(crate) fn objects(listed: &[Listed]) -> String {
             ]
         })
         .collect();
-    table(["vault", "object", "state", "versions", "captured (UTC)", "protected"], &rows)
+    under(["vault", "object", "state", "versions", "captured (UTC)", "protected"], &rows)
 }
 
 /// Captures of one object, the newest first.

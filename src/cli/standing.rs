@@ -12,6 +12,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Never => "NEVER",
         Verdict::Stale => "STALE",
         Verdict::AtRisk => "AT RISK",
+        Verdict::Shrunk => "SHRUNK",
         Verdict::Partial => "PARTIAL",
         Verdict::Ok => "OK",
     }
@@ -19,15 +20,18 @@ fn word(verdict: Verdict) -> &'static str {
 
 /// Where every vault stands.
 pub(crate) fn status(report: &Report) -> String {
-    let fine = report.vaults.iter().filter(|vault| vault.status == Verdict::Ok).count() as u64;
-    let total = report.vaults.len() as u64;
-    let mut text = match (report.status, total) {
-        (_, 0) => "the archive holds no vault, and the settings name none\n".to_owned(),
-        (status, total) => format!("{}: {fine} of {} in order\n", word(status), plural(total, "vault", "vaults")),
-    };
-    if total == 0 {
-        return text;
+    if report.vaults.is_empty() {
+        return format!("{}: the archive holds no snapshot, and the settings name no vault\n", word(report.status));
     }
+    let (counted, others): (Vec<&Standing>, Vec<&Standing>) = report.vaults.iter().partition(|vault| vault.expected);
+    let fine = counted.iter().filter(|vault| vault.status == Verdict::Ok).count();
+    let total = plural(counted.len() as u64, "vault", "vaults");
+    let beside = match others.len() {
+        0 => String::new(),
+        1 => ", beside 1 that does not count".to_owned(),
+        others => format!(", beside {others} that do not count"),
+    };
+    let mut text = format!("{}: {fine} of {total} in order{beside}\n", word(report.status));
     let rows: Vec<[String; 7]> = report.vaults.iter().map(|vault| row(vault, report)).collect();
     let heading = ["status", "vault", "newest complete (UTC)", "age", "objects", "gaps", "protected until (UTC)"];
     text.push_str(&table(heading, &rows));
@@ -82,6 +86,7 @@ mod tests {
             named: expected,
             expected,
             newest: None,
+            previous: None,
             complete: None,
             age_seconds: None,
             max_age_seconds: 93_600,
@@ -99,6 +104,7 @@ mod tests {
             reused: 0,
             gaps: 0,
             excluded: 0,
+            deleted: 0,
         };
         let mut shelter = Shelter::new(Source::Listing);
         shelter.until = Some(at(90 * 86_400));
@@ -111,7 +117,7 @@ mod tests {
         let never = standing("new", Verdict::Never, true, &["no snapshot was ever committed"]);
         let report = Report { status: Verdict::Never, checked: at(86_400), vaults: vec![never, old] };
         let expected = "\
-NEVER: 1 of 2 vaults in order
+NEVER: 0 of 1 vault in order, beside 1 that does not count
 STATUS  VAULT                NEWEST COMPLETE (UTC)  AGE     OBJECTS  GAPS  PROTECTED UNTIL (UTC)
 NEVER   new.vault.azure.net  -                      -       -        -     -
 OK      old.vault.azure.net  1970-01-01 00:00       1d 00h  7        0     1970-04-01 00:00 (89 days left)
@@ -119,5 +125,7 @@ new: no snapshot was ever committed
 old: the settings do not name it; it does not count
 ";
         assert_eq!(status(&report), expected);
+        let nothing = Report { vaults: Vec::new(), ..report };
+        assert_eq!(status(&nothing), "NEVER: the archive holds no snapshot, and the settings name no vault\n");
     }
 }

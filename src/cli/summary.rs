@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::render::{maybe, plural, time};
-use super::table::table;
+use super::table::{lean, table};
 use crate::error::Result;
 use crate::jobs::fleet::{Member, Origin, Standing, Summary};
 use crate::jobs::snapshot::{Outcome, Report};
@@ -42,6 +42,9 @@ pub(crate) fn outcome(member: &Member, outcome: &Result<Report>) -> String {
 
 /// A run over several vaults.
 pub(crate) fn snapshots(summary: &Summary) -> String {
+    if summary.vaults.is_empty() {
+        return nothing(summary.warnings.iter());
+    }
     let mut rows: Vec<[String; 10]> = summary.vaults.iter().map(row).collect();
     let total = &summary.total;
     let counts = [total.objects.seen, total.objects.captured, total.objects.reused, total.objects.gaps];
@@ -73,6 +76,12 @@ pub(crate) fn snapshots(summary: &Summary) -> String {
         text.push_str(&format!("stopped: {vaults} not begun; run again to go on with the oldest\n"));
     }
     text
+}
+
+/// What stands in place of a table without lines. Where vaults are to be looked for and none is found, that is an error.
+fn nothing<'a>(warnings: impl Iterator<Item = &'a String>) -> String {
+    let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
+    format!("no vault is due, or none falls to this process\n{warnings}")
 }
 
 fn row(report: &Report) -> [String; 10] {
@@ -142,6 +151,9 @@ impl Listed {
 
 /// The vaults that a run would take.
 pub(crate) fn vaults(listed: &[Listed]) -> String {
+    if listed.is_empty() {
+        return nothing(std::iter::empty());
+    }
     let row = |it: &Listed| {
         let origin = match it.origin {
             Origin::Settings => "settings",
@@ -159,7 +171,7 @@ pub(crate) fn vaults(listed: &[Listed]) -> String {
         ]
     };
     let rows: Vec<[String; 8]> = listed.iter().map(row).collect();
-    table(["name", "vault", "subscription", "location", "from", "shard", "newest snapshot (UTC)", "age"], &rows)
+    lean(["name", "vault", "subscription", "location", "from", "shard", "newest snapshot (UTC)", "age"], &rows)
 }
 
 #[cfg(test)]
@@ -170,6 +182,8 @@ mod tests {
 
     #[test]
     fn a_summary_says_first_how_much_then_what_is_wrong() {
+        let nobody = Summary::new(Vec::new(), 0.1, Vec::new());
+        assert_eq!(snapshots(&nobody), "no vault is due, or none falls to this process\n");
         let gap =
             |name: &str| ReportedGap { object: None, code: "denied".into(), detail: format!("secret/{name}: denied") };
         let partial = Report {

@@ -149,6 +149,8 @@ pub enum Condition {
     Denied,
     /// The store's own rules, or their absence, forbid it, whoever asks.
     Refused,
+    /// A server's certificate is not trusted.
+    Untrusted,
     /// Throttled, unreachable or failing after retries.
     Unavailable,
     /// The disk or a quota is full.
@@ -207,6 +209,7 @@ impl From<Error> for error::Error {
             Condition::Exists => error::Kind::Conflict,
             Condition::Denied => error::Kind::Denied,
             Condition::Refused => error::Kind::Refused,
+            Condition::Untrusted => error::Kind::Refused,
             Condition::Unavailable => error::Kind::Unavailable,
             Condition::TooLarge => error::Kind::Tampered,
             Condition::Malformed => error::Kind::Unavailable,

@@ -209,6 +209,8 @@ pub enum Condition {
     Forbidden,
     /// The vault's name does not resolve.
     Unresolved,
+    /// A server's certificate is not trusted.
+    Untrusted,
     /// The service refuses the request as malformed, such as a blob that it cannot read.
     Rejected,
     /// Throttled after retries.
@@ -232,6 +234,7 @@ impl Condition {
             Condition::Firewall => "firewall",
             Condition::Forbidden => "forbidden",
             Condition::Unresolved => "unresolved",
+            Condition::Untrusted => "untrusted",
             Condition::Rejected => "rejected",
             Condition::Throttled => "throttled",
             Condition::Unavailable => "unavailable",
@@ -290,7 +293,7 @@ impl From<Error> for error::Error {
             Condition::NotFound | Condition::Unresolved => Kind::NotFound,
             Condition::Conflict | Condition::InTransition | Condition::SoftDeleted | Condition::Live => Kind::Conflict,
             Condition::Denied | Condition::Firewall => Kind::Denied,
-            Condition::Forbidden | Condition::Rejected => Kind::Refused,
+            Condition::Forbidden | Condition::Rejected | Condition::Untrusted => Kind::Refused,
             Condition::Throttled | Condition::Unavailable | Condition::Malformed => Kind::Unavailable,
         };
         let plain = error::Error::new(kind, error.message);

@@ -14,7 +14,7 @@ use crate::store::{self, Guard, Worm};
 pub(super) fn check_store(guard: &Guard, standard: &Standard, store: &dyn store::Read, findings: &mut Findings) {
     match (guard.worm, guard.lock) {
         _ if !guard.protects() && !standard.worm => {
-            findings.add(Code::StoreUnprotected, "", format!("{} protects nothing, as the configuration allows", store.describe()));
+            findings.add(Code::StoreUnprotected, "", format!("{} protects nothing, as the settings allow", store.describe()));
         }
         _ if !guard.protects() => findings.add(Code::Unprotected, "", format!("{} has no immutability policy", store.describe())),
         (_, None) => findings.add(

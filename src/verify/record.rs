@@ -88,6 +88,16 @@ impl Record {
         Ok([line.as_slice(), b"\n\n", note.as_bytes()].concat())
     }
 
+    /// Whether bytes are a record, by whoever it was signed and of whichever version: what a newer one may replace.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+        }
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        serde_json::from_slice::<Head>(line).is_ok_and(|head| head.format.starts_with("akv-archiver/verified/"))
+    }
+
     /// Reads a record that one of the `known` keys signed. Anything else is refused.
     pub fn open(bytes: &[u8], known: &[Verifier]) -> Result<Record> {
         let refused = |what: String| {

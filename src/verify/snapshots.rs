@@ -109,7 +109,8 @@ impl Walk<'_> {
             None => self.findings.add(Code::NoSnapshot, self.vault.host(), "its log holds no snapshot"),
             Some(snapshot) if snapshot.status == Status::Partial => {
                 let (sequence, gaps) = (snapshot.sequence, snapshot.counts.gaps);
-                let detail = format!("the newest snapshot, {sequence}, lacks {gaps} objects{unread}");
+                let objects = if gaps == 1 { "object" } else { "objects" };
+                let detail = format!("the newest snapshot, {sequence}, lacks {gaps} {objects}{unread}");
                 self.findings.add(Code::CoverageGap, snapshot.manifest.as_str(), detail);
             }
             Some(_) => {}
@@ -319,14 +320,18 @@ pub(super) fn check_age(
     findings.add(Code::SnapshotStale, paths::log_prefix(vault), detail);
 }
 
+fn things(count: usize) -> String {
+    if count == 1 { "1 thing".to_owned() } else { format!("{count} things") }
+}
+
 /// What could not be read of the vault itself, as the end of a sentence.
 fn unread(gaps: &[Gap]) -> String {
     match gaps.split_last() {
         None => String::new(),
         Some((last, listed)) if last.code == MORE => {
-            format!(", and more than {} things could not be read of the vault itself", listed.len())
+            format!(", and more than {} could not be read of the vault itself", things(listed.len()))
         }
-        Some(_) => format!(", and {} things could not be read of the vault itself", gaps.len()),
+        Some(_) => format!(", and {} could not be read of the vault itself", things(gaps.len())),
     }
 }
 

@@ -320,11 +320,11 @@ async fn settings_that_nothing_names_are_an_orphan() {
 async fn gaps_of_the_vault_that_were_not_listed_are_not_forgotten_in_the_count() {
     let gap = |code: &str| Gap { code: code.into(), detail: "…".into() };
     for (gaps, want) in [
-        (vec![], "lacks 1 objects"),
-        (vec![gap("denied")], "lacks 1 objects, and 1 things could not be read of the vault itself"),
+        (vec![], "lacks 1 object"),
+        (vec![gap("denied")], "lacks 1 object, and 1 thing could not be read of the vault itself"),
         (
             vec![gap("denied"), gap("more")],
-            "lacks 1 objects, and more than 1 things could not be read of the vault itself",
+            "lacks 1 object, and more than 1 thing could not be read of the vault itself",
         ),
     ] {
         let house = house().await;

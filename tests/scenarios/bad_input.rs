@@ -318,6 +318,46 @@ fn init_refuses_what_could_never_be_encrypted_to_and_an_archive_that_lost_its_na
     world.run(&["init"]).exited(20);
 }
 
+/// Whatever can be wrong with the folder and the keys is found before the archive is made, which nobody can take back.
+#[test]
+fn init_makes_nothing_before_everything_can_be_made() {
+    let world = World::new(SEED);
+    let elsewhere = ["init", "-c", "missing/akv.toml", "--vault", "prod", "--directory", "archive"];
+    let ran = world.run(&elsewhere).exited(2);
+    assert!(ran.stderr.contains("/missing, which is no folder") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::write(world.path("identity.txt"), "").unwrap();
+    let ran = world.run(&["init", "--vault", "prod", "--directory", "archive"]).exited(2);
+    assert!(ran.stderr.contains("as --recipient") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::remove_file(world.path("identity.txt")).unwrap();
+    std::fs::write(world.path("signer.key"), "no key").unwrap();
+    let ran = world.run(&["init", "--vault", "prod", "--directory", "archive"]).exited(2);
+    assert!(ran.stderr.contains("holds no log signer") && !world.path("archive").exists(), "{ran:#?}");
+    std::fs::remove_file(world.path("signer.key")).unwrap();
+    let ran = world.run(&["init", "--directory", "archive"]).succeeded();
+    assert!(ran.stdout.contains("add a [[vault]]"), "{ran:#?}");
+}
+
+#[test]
+fn what_is_there_is_not_written_over_by_a_demo_or_a_new_key() {
+    let world = World::with_archive();
+    let authority = std::fs::read(world.path("ca.pem")).unwrap();
+    let ran = world.run(&["demo", "--dir", "."]).exited(2);
+    assert!(ran.stderr.contains("holds ca.pem"), "{ran:#?}");
+    assert_eq!(std::fs::read(world.path("ca.pem")).unwrap(), authority);
+    let ran = world.run(&["verify", "--make-key", "signer.key"]).exited(11);
+    assert!(ran.stderr.contains("hint: a key is never written over"), "{ran:#?}");
+}
+
+#[test]
+fn that_nothing_is_due_is_said() {
+    let world = World::with_archive();
+    world.run(&["snapshot"]).succeeded();
+    for command in ["snapshot", "vaults"] {
+        let ran = world.run(&[command, "--due"]).succeeded();
+        assert_eq!(ran.stdout, "no vault is due, or none falls to this process\n", "{ran:#?}");
+    }
+}
+
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let world = World::new(SEED);
@@ -358,4 +398,33 @@ fn init_fills_in_a_settings_file_that_somebody_began() {
     );
     world.run(&["snapshot"]).succeeded();
     world.run(&["verify"]).succeeded();
+}
+
+#[test]
+fn logs_say_each_request_where_asked_and_a_filter_that_is_none_is_refused() {
+    let world = World::with_archive();
+    let quiet = world.run(&["-v", "snapshot"]).succeeded();
+    assert!(
+        quiet.stderr.contains("INFO") && quiet.stderr.contains("prod: ") && !quiet.stderr.contains("GET "),
+        "{quiet:#?}"
+    );
+    let full = world.run(&["-vv", "snapshot"]).succeeded();
+    assert!(full.stderr.contains("GET prod.vault.azure.net/keys 200 "), "{full:#?}");
+    assert!(!full.stderr.contains('?') && !full.stderr.contains("Bearer"), "no query, no header: {full:#?}");
+    let wrong = world.command(&["list"]).env("AKV_ARCHIVER_LOG", "akv_archiver=loud").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("AKV_ARCHIVER_LOG is no filter"), "{wrong:?}");
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_the_run_at_once_and_names_the_setting() {
+    let world = World::with_archive();
+    world.edit_settings(|text| text.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\n"));
+    let started = std::time::Instant::now();
+    let refused = world.run(&["list"]).exited(22);
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "nothing is asked for again");
+    assert!(refused.stderr.contains("is not trusted") && refused.stderr.contains("network.ca_file"), "{refused:#?}");
+    let (code, doctor) = world.json(&["doctor", "--for", "verify"]);
+    let line = doctor["checks"].as_array().unwrap().iter().find(|it| it["check"] == "sign in").unwrap();
+    assert!(code == 22 && line["fix"].as_str().unwrap().contains("network.ca_file"), "{doctor:#}");
 }

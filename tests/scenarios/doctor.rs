@@ -1,41 +1,11 @@
 //! What the doctor tells before the night: too much power, wrong clocks, keys that lie open, and doors that stay shut.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::world::{SEED, World};
-
-/// A principal with what these roles in policies/roles grant, and more.
-fn principal(roles: &[&str], more: &[&str]) -> String {
-    let powers = |role: &&str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/roles/{role}.json"));
-        let role: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let of = |field: &str| role[field].as_array().unwrap().clone();
-        [of("Actions"), of("DataActions")].concat()
-    };
-    let actions: Vec<String> = roles.iter().flat_map(powers).map(|it| it.as_str().unwrap().to_owned()).collect();
-    let more = more.iter().map(|action| (*action).to_owned());
-    format!("[[principal]]\nname = \"job\"\nactions = {:?}\n", actions.into_iter().chain(more).collect::<Vec<_>>())
-}
-
-/// A world whose archive is read and written by the principal `job`.
-fn world(principal: &str) -> World {
-    let world = World::new(&format!("{SEED}\n{principal}"));
-    world.init("prod", "vaults").succeeded();
-    let ready = world.azure.ready();
-    let job = &ready.principals["job"];
-    std::fs::write(world.path("secret"), &job.client_secret).unwrap();
-    std::fs::set_permissions(world.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    let (from, to) = (ready.client_id.clone(), job.client_id.clone());
-    world.edit_settings(|text| {
-        text.replace(&from, &to)
-            .replace("client_secret_env = \"AZURE_CLIENT_SECRET\"", "client_secret_file = \"secret\"")
-    });
-    world
-}
+use crate::support::world::{SEED, World, principal};
 
 /// The checks that are not `ok`, as `subject: check`.
 fn complaints(doctor: &Value) -> Vec<String> {
@@ -47,7 +17,7 @@ const ROLES: [&str; 3] = ["snapshot-reader", "contacts-reader", "archive-writer"
 
 #[test]
 fn the_documented_roles_are_enough_and_not_too_much() {
-    let world = world(&principal(&ROLES, &[]));
+    let world = World::played_by(&principal(&ROLES, &[]));
     let before = world.azure.requests().len();
     let (code, doctor) = world.json(&["doctor"]);
     // One recipient, and the identity beside the signer: so `init` leaves it.
@@ -78,7 +48,7 @@ fn too_much_power_is_told_without_being_tried() {
         "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
         "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
     ];
-    let world = world(&principal(&ROLES, &too_much));
+    let world = World::played_by(&principal(&ROLES, &too_much));
     let (code, doctor) = world.json(&["doctor"]);
     let expected = [
         "archive: least privilege: destroy",
@@ -103,7 +73,7 @@ fn what_is_not_allowed_is_a_line_with_its_role_and_no_failure() {
     let lean = principal(&ROLES[..1], &[]).replace("\"Microsoft.Authorization/permissions/read\", ", "");
     let lean = lean.replace("\"Microsoft.Authorization/roleAssignments/read\", ", "");
     let lean = lean.replace("\"Microsoft.KeyVault/vaults/certificatecas/read\"", "\"Microsoft.Storage/*\"");
-    let world = world(&lean);
+    let world = World::played_by(&lean);
     let (code, doctor) = world.json(&["doctor"]);
     let told = complaints(&doctor);
     assert_eq!(code, 0, "{doctor:#}");
@@ -168,4 +138,57 @@ fn neighbours_in_one_subscription_and_open_key_files_are_told() {
     ] {
         assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
     }
+}
+
+const OPERATOR: [&str; 2] = ["restore-operator", "archive-writer"];
+
+fn failures(doctor: &Value) -> Vec<String> {
+    let checks = doctor["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == "fail");
+    checks.map(|it| format!("{}: {}", it["subject"].as_str().unwrap(), it["check"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_restores_operator_is_asked_for_what_a_restore_takes() {
+    let world = World::taken_over_by(&principal(&OPERATOR, &[]));
+    let (code, doctor) = world.json(&["doctor", "--for", "restore"]);
+    assert_eq!((code, complaints(&doctor)), (0, Vec::new()), "{doctor:#}");
+    for check in ["identity", "signer", "add files", "restore", "recover", "purge"] {
+        assert!(doctor["checks"].as_array().unwrap().iter().any(|it| it["check"] == check), "{check}: {doctor:#}");
+    }
+    for key in ["identity.txt", "signer.key"] {
+        std::fs::rename(world.path(key), world.path("away")).unwrap();
+        let (code, doctor) = world.json(&["doctor", "--for", "restore"]);
+        let name = key.split('.').next().unwrap();
+        assert_eq!((code, failures(&doctor)), (2, vec![format!("keys: {name}")]), "{doctor:#}");
+        std::fs::rename(world.path("away"), world.path(key)).unwrap();
+    }
+    world.edit_settings(|text| text.replace("identity = ", "# identity = "));
+    let (code, doctor) = world.json(&["doctor", "--for", "restore"]);
+    assert_eq!((code, failures(&doctor)), (14, vec!["keys: identity".to_owned()]), "{doctor:#}");
+}
+
+#[test]
+fn who_may_only_back_up_cannot_restore_and_hears_it() {
+    let world = World::taken_over_by(&principal(&ROLES, &[]));
+    let (code, doctor) = world.json(&["doctor", "--for", "restore", "--vault", "https://spare.vault.azure.net"]);
+    assert_eq!((code, failures(&doctor)), (12, vec!["spare: restore".into(), "spare: recover".into()]), "{doctor:#}");
+    let (code, doctor) = world.json(&["doctor", "--for", "verify"]);
+    assert_eq!((code, complaints(&doctor)), (0, Vec::new()), "{doctor:#}");
+    assert!(doctor["checks"].as_array().unwrap().iter().all(|it| it["check"] != "add files"), "{doctor:#}");
+}
+
+#[test]
+fn settings_without_a_vault_and_a_secret_that_is_not_set_are_one_line_each() {
+    let world = World::with_archive();
+    let mut command = world.command(&["-o", "json", "doctor"]);
+    let output = command.env_remove("AZURE_CLIENT_SECRET").output().unwrap();
+    let doctor: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), failures(&doctor)), (Some(2), vec!["archive: sign in".to_owned()]), "{doctor:#}");
+    let detail = doctor["checks"].as_array().unwrap().iter().find(|it| it["check"] == "sign in").unwrap();
+    let expected = "archive.credential: environment variable AZURE_CLIENT_SECRET is not set";
+    assert_eq!(detail["detail"], expected, "{doctor:#}");
+
+    world.edit_settings(|text| text.split("[[vault]]").next().unwrap().to_owned());
+    let (code, doctor) = world.json(&["doctor"]);
+    assert_eq!((code, failures(&doctor)), (2, vec!["vaults: named".to_owned()]), "{doctor:#}");
 }

@@ -92,3 +92,37 @@ fn a_snapshot_that_is_asked_to_stop_commits_what_it_has() {
         "{next:#}"
     );
 }
+
+/// Starts the program, sends the signal once a request of it has stalled, and returns the exit code and what it printed.
+fn signalled(world: &World, arguments: &[&str], signal: rustix::process::Signal) -> (Option<i32>, serde_json::Value) {
+    let before = world.azure.requests().len();
+    world.azure.fault(Rule::new(Action::Stall(When::Before)).window(0, 1)).unwrap();
+    let mut command = world.command(&[&["-o", "json"], arguments].concat());
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !world.azure.requests().iter().skip(before).any(|request| request.fault.is_some()) {
+        assert!(Instant::now() < patience, "{arguments:?} asked nothing");
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+    let output = child.wait_with_output().unwrap();
+    world.azure.clear_faults();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+#[test]
+fn commands_that_only_look_end_at_a_signal_with_its_code_and_a_document() {
+    use rustix::process::Signal;
+    let world = World::with_archive();
+    for (arguments, signal) in [
+        (&["verify"][..], Signal::TERM),
+        (&["status"], Signal::INT),
+        (&["doctor"], Signal::TERM),
+        (&["list"], Signal::TERM),
+        (&["restore", "plan", "--all"], Signal::INT),
+    ] {
+        let (code, document) = signalled(&world, arguments, signal);
+        assert_eq!((code, &document["error"]["kind"]), (Some(130), &"interrupted".into()), "{arguments:?}: {document}");
+    }
+}

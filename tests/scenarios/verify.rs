@@ -29,6 +29,26 @@ fn every_level_agrees_with_an_archive_that_nobody_touched() {
 }
 
 #[test]
+fn a_report_and_metrics_take_the_place_of_nothing_but_their_like() {
+    let world = World::with_archive();
+    world.run(&["verify", "--make-key", "report.key"]).succeeded();
+    world.edit_settings(|text| format!("{text}\n[verify]\nsigner = \"report.key\"\n"));
+    let before = world.azure.requests().len();
+    for (arguments, what) in [
+        (["verify", "--report", "akv-archiver.toml"], "is there, and is no report of `verify`"),
+        (["status", "--metrics-file", "akv-archiver.toml"], "is there, and is no file of metrics"),
+        (["verify", "--report", "missing/seen.report"], "couldn't write missing/seen.report"),
+        (["status", "--metrics-file", "missing/akv.prom"], "couldn't write missing/akv.prom"),
+    ] {
+        let settings = std::fs::read(world.path("akv-archiver.toml")).unwrap();
+        let refused = world.run(&arguments).exited(2);
+        assert!(refused.stderr.contains(what), "{refused:#?}");
+        assert_eq!(std::fs::read(world.path("akv-archiver.toml")).unwrap(), settings, "{arguments:?}");
+    }
+    assert_eq!(world.azure.requests().len(), before, "nothing was asked");
+}
+
+#[test]
 fn a_changed_report_is_refused_and_not_ignored() {
     let world = World::with_archive();
     world.run(&["snapshot"]).succeeded();

@@ -1,5 +1,6 @@
 //! What scenarios stand on: an emulated Azure in this process, a working folder, and the program as users run it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -51,6 +52,19 @@ containers = [
 ]
 "#;
 
+/// A principal with what these roles in policies/roles grant, and more.
+pub(crate) fn principal(roles: &[&str], more: &[&str]) -> String {
+    let powers = |role: &&str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/roles/{role}.json"));
+        let role: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let of = |field: &str| role[field].as_array().unwrap().clone();
+        [of("Actions"), of("DataActions")].concat()
+    };
+    let actions: Vec<String> = roles.iter().flat_map(powers).map(|it| it.as_str().unwrap().to_owned()).collect();
+    let more = more.iter().map(|action| (*action).to_owned());
+    format!("[[principal]]\nname = \"job\"\nactions = {:?}\n", actions.into_iter().chain(more).collect::<Vec<_>>())
+}
+
 /// An emulated Azure and a folder to work in.
 pub(crate) struct World {
     pub(crate) azure: Emulator,
@@ -83,6 +97,36 @@ impl World {
         let world = World::new(SEED);
         world.init("prod", "vaults").succeeded();
         world
+    }
+
+    /// A world whose archive is read and written by the principal `job`, of which `principal` is the seed.
+    pub(crate) fn played_by(principal: &str) -> World {
+        let world = World::new(&format!("{SEED}\n{principal}"));
+        world.init("prod", "vaults").succeeded();
+        world.hand_over();
+        world
+    }
+
+    /// The same, with a snapshot that somebody else took before.
+    pub(crate) fn taken_over_by(principal: &str) -> World {
+        let world = World::new(&format!("{SEED}\n{principal}"));
+        world.init("prod", "vaults").succeeded();
+        world.run(&["snapshot"]).succeeded();
+        world.hand_over();
+        world
+    }
+
+    /// Makes the principal `job` the one that the settings speak of.
+    fn hand_over(&self) {
+        let ready = self.azure.ready();
+        let job = &ready.principals["job"];
+        std::fs::write(self.path("secret"), &job.client_secret).unwrap();
+        std::fs::set_permissions(self.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (from, to) = (ready.client_id.clone(), job.client_id.clone());
+        self.edit_settings(|text| {
+            text.replace(&from, &to)
+                .replace("client_secret_env = \"AZURE_CLIENT_SECRET\"", "client_secret_file = \"secret\"")
+        });
     }
 
     /// `init` for a vault and a container, with production host names and the emulator as a mere proxy.

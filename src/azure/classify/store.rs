@@ -1,7 +1,7 @@
 //! What failures mean at a blob container (`azure.md` §7.2, §9.7).
 
 use super::{common, common_hint, words};
-use crate::azure::failure::{Cause, Failure, Refusal, Unreached};
+use crate::azure::failure::{Cause, Failure, Refusal, Tokenless, Unreached};
 use crate::model::StorePath;
 use crate::store::{Condition, Error};
 
@@ -87,8 +87,11 @@ fn condition(cause: &Cause, aim: &Aim<'_>) -> Condition {
     let refusal = match cause {
         Cause::Refused(refusal) => refusal,
         // A name that does not resolve must not look like a blob that does not exist.
-        Cause::Unreached(..) | Cause::Lost(_) | Cause::NoToken(_, true) => return Condition::Unavailable,
-        Cause::NoToken(_, false) => return Condition::Denied,
+        Cause::Unreached(Unreached::Certificate, _) | Cause::NoToken(_, Tokenless::Untrusted) => {
+            return Condition::Untrusted;
+        }
+        Cause::Unreached(..) | Cause::Lost(_) | Cause::NoToken(_, Tokenless::Passing) => return Condition::Unavailable,
+        Cause::NoToken(_, Tokenless::Refused) => return Condition::Denied,
         Cause::Malformed(_) => return Condition::Malformed,
     };
     match refusal.status {
@@ -182,9 +185,16 @@ mod tests {
     fn trouble_with_the_network_never_looks_like_a_missing_blob() {
         let address = Url::parse("https://archive.blob.core.windows.net/vaults").unwrap();
         let path = StorePath::parse("archive.json").unwrap();
-        for why in [Unreached::Name, Unreached::Proxy, Unreached::Certificate, Unreached::Connection] {
-            let failure = Failure::new(Cause::Unreached(why, "x".into()));
-            assert_eq!(blob_error(&failure, &address, &Aim::Read(&path)).condition, Condition::Unavailable);
+        let told = |cause: Cause| blob_error(&Failure::new(cause), &address, &Aim::Read(&path));
+        for why in [Unreached::Name, Unreached::Proxy, Unreached::Connection] {
+            assert_eq!(told(Cause::Unreached(why, "x".into())).condition, Condition::Unavailable);
+        }
+        for cause in
+            [Cause::Unreached(Unreached::Certificate, "x".into()), Cause::NoToken("x".into(), Tokenless::Untrusted)]
+        {
+            let error = told(cause);
+            assert_eq!(error.condition, Condition::Untrusted, "no reason to ask again");
+            assert!(error.hint.unwrap().contains("network.ca_file"));
         }
         let page = Failure::new(Cause::Refused(Refusal { status: 404, ..Refusal::default() }));
         assert_eq!(blob_error(&page, &address, &Aim::Read(&path)).condition, Condition::Malformed);

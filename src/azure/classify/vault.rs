@@ -1,7 +1,7 @@
 //! What failures mean at a vault and at Azure Resource Manager (`azure.md` §1.4, §1.5, §5).
 
 use super::{common, common_hint, words};
-use crate::azure::failure::{Cause, Failure, Refusal, Unreached};
+use crate::azure::failure::{Cause, Failure, Refusal, Tokenless, Unreached};
 use crate::model::{Kind, VaultUri};
 use crate::vault::{Condition, Error};
 
@@ -177,8 +177,9 @@ fn condition(cause: &Cause) -> Condition {
     match cause {
         Cause::Refused(refusal) => refused(refusal),
         Cause::Unreached(Unreached::Name | Unreached::Proxy, _) => Condition::Unresolved,
-        Cause::Unreached(..) | Cause::Lost(_) | Cause::NoToken(_, true) => Condition::Unavailable,
-        Cause::NoToken(_, false) => Condition::Denied,
+        Cause::Unreached(Unreached::Certificate, _) | Cause::NoToken(_, Tokenless::Untrusted) => Condition::Untrusted,
+        Cause::Unreached(..) | Cause::Lost(_) | Cause::NoToken(_, Tokenless::Passing) => Condition::Unavailable,
+        Cause::NoToken(_, Tokenless::Refused) => Condition::Denied,
         Cause::Malformed(_) => Condition::Malformed,
     }
 }

@@ -46,14 +46,19 @@ pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Ini
             Settings::load(Some(&file), &folder, &environment())?
         }
     };
+    let base = file.parent().unwrap_or(&folder);
+    if !base.is_dir() {
+        return Err(Error::usage(format!("the settings belong into {}, which is no folder", base.display()))
+            .hint("create it, or name another file with --config"));
+    }
+    let keys = Keys::look(&settings, base, fresh)?;
     if let Store::Directory { path, .. } = &settings.archive.store {
         std::fs::create_dir_all(path)
             .map_err(|error| Error::usage(format!("couldn't create {}: {error}", path.display())))?;
     }
     let assembly = Assembly::new(settings, Ambient::system());
     let (archive, created) = create_archive(assembly.archive()?.store(), assembly.demand(), &assembly.ambient).await?;
-    let base = file.parent().unwrap_or(&folder);
-    let made = make_keys(&assembly, base, &key_name(archive.archive_id))?;
+    let made = keys.make(&assembly, &key_name(archive.archive_id))?;
     match fresh {
         true => files::create_public(&file, template(&complete(&assembly.settings, &made)).as_bytes())?,
         false => amend(&file, &assembly.settings, &made)?,
@@ -190,39 +195,55 @@ fn credential(arguments: &Init) -> Result<Credential> {
     })
 }
 
-/// Makes the identity and the signer where the settings name none, or name a signer that is not there yet.
-fn make_keys(assembly: &Assembly, base: &Path, name: &str) -> Result<Made> {
-    let archive = &assembly.settings.archive;
-    let mut recipients = archive.recipients.clone();
-    let mut identity = None;
-    let mut signer_file = None;
-    let path = archive.signer.clone().unwrap_or_else(|| base.join(SIGNER));
-    let identity_path = archive.identities.first().cloned().unwrap_or_else(|| base.join(IDENTITY));
-    // Looked at before anything is made, so that a name that is taken leaves nothing half done.
-    let makes_identity = !identity_path.exists() && (archive.recipients.is_empty() || archive.identities.is_empty());
-    if archive.recipients.is_empty() && !makes_identity {
-        return Err(Error::usage(format!(
-            "{} is there already, and archive.recipients names nobody",
-            identity_path.display()
-        ))
-        .hint("put its public key (`age-keygen -y FILE` prints it) into archive.recipients, or move the file away"));
-    }
-    let signer = match path.exists() {
-        true => read_signer(&path)?,
-        false => {
-            let signer = new_signer(name, &assembly.ambient)?;
-            files::create_private(&path, format!("{}\n", signer.encode().as_str()).as_bytes())?;
-            signer_file = Some(path);
-            signer
+/// The keys that the settings name, and those that are there.
+struct Keys {
+    identity: PathBuf,
+    makes_identity: bool,
+    signer: PathBuf,
+}
+
+impl Keys {
+    /// Looks before anything is made, so that a name that is taken leaves nothing half done. `fresh` is whether there is no
+    /// settings file yet.
+    fn look(settings: &Settings, base: &Path, fresh: bool) -> Result<Keys> {
+        let archive = &settings.archive;
+        let signer = archive.signer.clone().unwrap_or_else(|| base.join(SIGNER));
+        let identity = archive.identities.first().cloned().unwrap_or_else(|| base.join(IDENTITY));
+        let makes_identity = !identity.exists() && (archive.recipients.is_empty() || archive.identities.is_empty());
+        if archive.recipients.is_empty() && !makes_identity {
+            let (missing, where_to) = match fresh {
+                true => ("no --recipient is given", "give its public key as --recipient"),
+                false => ("archive.recipients names nobody", "put its public key into archive.recipients"),
+            };
+            return Err(Error::usage(format!("{} is there already, and {missing}", identity.display()))
+                .hint(format!("{where_to} (`age-keygen -y FILE` prints it), or move the file away")));
         }
-    };
-    if makes_identity {
-        let new = generate(assembly.ambient.now());
-        files::create_private(&identity_path, new.file.as_bytes())?;
-        recipients.insert(0, new.recipient);
-        identity = Some(identity_path);
+        if signer.exists() {
+            read_signer(&signer)?;
+        }
+        Ok(Keys { identity, makes_identity, signer })
     }
-    Ok(Made { recipients, verifier: signer.verifier().to_string(), identity, signer: signer_file })
+
+    /// Makes what is missing.
+    fn make(self, assembly: &Assembly, name: &str) -> Result<Made> {
+        let mut recipients = assembly.settings.archive.recipients.clone();
+        let (signer, signer_file) = match self.signer.exists() {
+            true => (read_signer(&self.signer)?, None),
+            false => {
+                let signer = new_signer(name, &assembly.ambient)?;
+                files::create_private(&self.signer, format!("{}\n", signer.encode().as_str()).as_bytes())?;
+                (signer, Some(self.signer))
+            }
+        };
+        let mut identity = None;
+        if self.makes_identity {
+            let new = generate(assembly.ambient.now());
+            files::create_private(&self.identity, new.file.as_bytes())?;
+            recipients.insert(0, new.recipient);
+            identity = Some(self.identity);
+        }
+        Ok(Made { recipients, verifier: signer.verifier().to_string(), identity, signer: signer_file })
+    }
 }
 
 /// The settings with what was made. Key files are named relative to the settings file.
@@ -297,6 +318,11 @@ fn told(assembly: &Assembly, file: &Path, id: &str, created: bool, made: &Made) 
             path.display()
         ));
     }
-    text.push_str("Next:      akv-archiver doctor, then akv-archiver snapshot\n");
+    text.push_str(match assembly.settings.check_vaults() {
+        Ok(()) => "Next:      akv-archiver doctor, then akv-archiver snapshot\n",
+        Err(_) => {
+            "Next:      add a [[vault]] or a [[discover]] to the settings, which name no vault yet; then akv-archiver doctor\n"
+        }
+    });
     text
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(cli: Cli, console: &Console) -> Result<ExitCode> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Init(arguments) => init::run(config, console, arguments).await,
-        Command::Doctor => doctor::run(&assembly(config)?, console).await,
+        Command::Doctor(arguments) => doctor::run(&assembly(config)?, console, arguments).await,
         Command::Snapshot(arguments) => snapshot::run(&assembly(config)?, console, arguments).await,
         Command::Vaults(arguments) => vaults::run(&assembly(config)?, console, arguments).await,
         Command::List(arguments) => archive::list(&assembly(config)?, console, arguments).await,

@@ -19,6 +19,9 @@ use crate::progress::Progress;
 /// Looks, prints, and writes the metrics, also where nothing could be looked at: a monitor that hears nothing new cannot
 /// tell an archive in order from a check that does not run.
 pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Status) -> Result<ExitCode> {
+    if let Some(path) = &arguments.metrics_file {
+        files::replaceable(path, "file of metrics", metrics::MOST, metrics::is_one)?;
+    }
     let outcome = look(config, &arguments).await;
     let kind = match &outcome {
         Ok(report) => report.kind(),

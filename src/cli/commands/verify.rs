@@ -28,6 +28,9 @@ pub(crate) async fn run(config: Option<&Path>, console: &Console, arguments: Ver
 
 async fn check(assembly: &Assembly, console: &Console, arguments: &Verify) -> Result<ExitCode> {
     // Everything that can be wrong with keys and files is found before anything is sent.
+    if let Some(path) = &arguments.report {
+        files::replaceable(path, "report of `verify`", RECORD_MAX, Record::is_one)?;
+    }
     let archive = assembly.archive()?;
     if archive.verifiers().is_empty() {
         // Says the same as opening the archive does.
@@ -91,7 +94,12 @@ fn earlier(assembly: &Assembly, path: &Path) -> Result<Record> {
 
 fn make_key(console: &Console, path: &Path) -> Result<ExitCode> {
     let signer = new_signer(REPORT_KEY, &Ambient::system())?;
-    files::create_private(path, format!("{}\n", signer.encode().as_str()).as_bytes())?;
+    files::create_private(path, format!("{}\n", signer.encode().as_str()).as_bytes()).map_err(|error| {
+        match error.kind() {
+            Kind::Conflict => error.hint("a key is never written over: name another file"),
+            _ => error,
+        }
+    })?;
     let verifier = signer.verifier().to_string();
     console.result(&json!({"signer": path, "verifier": verifier}), || {
         format!(

@@ -18,9 +18,16 @@ const VAULT: &str = "https://vault.azure.net";
 const STORAGE: &str = "https://storage.azure.com";
 const CONTAINER: &str = "https://archive.blob.core.windows.net/vaults";
 
+/// What a demo leaves in its folder, and would write over.
+const WRITTEN: [&str; 6] = ["ca.pem", "akv-archiver.toml", "operator.toml", "signer.key", "identity.txt", "ready.json"];
+
 /// Plays the demo.
 pub(crate) async fn run(console: &Console, arguments: Demo) -> Result<ExitCode> {
     let folder = folder(arguments.dir.as_deref())?;
+    if let Some(found) = WRITTEN.iter().find(|name| folder.join(name).exists()) {
+        return Err(Error::usage(format!("{} holds {found}: a demo or an archive of yours", folder.display()))
+            .hint("name another folder with --dir, or none: then a new one is made"));
+    }
     let seed = Seed::parse(SEED).context("the demo's seed")?;
     let options = Options { ca_directory: Some(folder.clone()), ..Options::default() };
     let azure = tokio::task::spawn_blocking(move || Emulator::start(seed, options))
@@ -215,7 +222,8 @@ impl Play<'_> {
         crate::cli::files::replace(&ready, &text)?;
         let folder = self.folder.display();
         self.say(&format!(
-            "\nThe emulator goes on until ctrl-c; its addresses and secrets are in {}. The settings:\n",
+            "\nThe emulator goes on until ctrl-c or `kill {}`; its addresses and secrets are in {}. The settings:\n",
+            std::process::id(),
             ready.display()
         ));
         let settings = std::fs::read_to_string(self.folder.join("akv-archiver.toml"))

@@ -4,9 +4,10 @@ use super::Check;
 use crate::error;
 use crate::tlog::{Signer, Verifier};
 
+const SUBJECT: &str = "keys";
+
 /// Checks the keys: who can open captures, who signs, and whether that signer is pinned.
-pub fn check_keys(recipients: usize, signer: Option<&Signer>, verifiers: &[Verifier]) -> Vec<Check> {
-    const SUBJECT: &str = "keys";
+pub fn check_keys(recipients: usize, signer: &Signer, verifiers: &[Verifier]) -> Vec<Check> {
     let readers = match recipients {
         1 => Check::warn(
             SUBJECT,
@@ -16,9 +17,12 @@ pub fn check_keys(recipients: usize, signer: Option<&Signer>, verifiers: &[Verif
         ),
         n => Check::ok(SUBJECT, "recipients", n.to_string()),
     };
-    let Some(signer) = signer else { return vec![readers] };
-    let pinned = verifiers.contains(&signer.verifier());
-    let signing = match pinned {
+    vec![readers, check_signer(signer, verifiers)]
+}
+
+/// Checks that what is signed will be believed.
+pub fn check_signer(signer: &Signer, verifiers: &[Verifier]) -> Check {
+    match verifiers.contains(&signer.verifier()) {
         true => Check::ok(SUBJECT, "signer", format!("{}, pinned", signer.name())),
         false => Check::fail(
             SUBJECT,
@@ -26,8 +30,7 @@ pub fn check_keys(recipients: usize, signer: Option<&Signer>, verifiers: &[Verif
             error::Error::usage("the log signer is not among archive.verifiers: readers would call its entries forged")
                 .hint(format!("add \"{}\" to archive.verifiers", signer.verifier())),
         ),
-    };
-    vec![readers, signing]
+    }
 }
 
 /// A file that holds a secret, and the mode that it has.
@@ -43,7 +46,6 @@ pub struct Custody {
 
 /// Checks how secrets are kept: no key file is open to other users, and a job that writes captures cannot open them.
 pub fn check_custody(files: &[Custody], signs: bool) -> Vec<Check> {
-    const SUBJECT: &str = "keys";
     let mut checks = Vec::new();
     for Custody { what, path, mode } in files {
         let Some(mode) = mode else { continue };

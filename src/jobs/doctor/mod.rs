@@ -1,10 +1,11 @@
-//! The doctor: asks every door whether tonight's job would get through, and says what to do where it would not. Changes
+//! The doctor: asks every door whether tonight's job, or a restore, would get through, and says what to do where not. Changes
 //! nothing: where a permission can only be seen by using it, it is used on something that cannot succeed.
 
 mod clock;
 mod keys;
 mod place;
 mod privilege;
+mod restore;
 mod store;
 mod vault;
 
@@ -13,10 +14,13 @@ use serde::Serialize;
 use crate::error::{self, Kind};
 
 use clock::check_clock;
-pub use keys::{Custody, check_custody, check_keys};
+pub use keys::{Custody, check_custody, check_keys, check_signer};
 use place::check_place;
+pub use restore::{check_opening, check_target};
 pub use store::{check_seat, check_store};
 pub use vault::{Doors, check_vault};
+
+pub use crate::store::Site;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -125,9 +125,8 @@ async fn the_store_is_judged_by_its_policy_and_by_what_it_does_with_a_second_cre
 fn one_recipient_is_a_risk_and_a_signer_that_is_not_pinned_a_failure() {
     let signer = Arc::new(Signer::from_seed("a", &[1; 32]).unwrap());
     let verdicts = |checks: Vec<Check>| checks.iter().map(|check| check.verdict).collect::<Vec<_>>();
-    assert_eq!(verdicts(check_keys(1, Some(&signer), &[signer.verifier()])), [Verdict::Warn, Verdict::Ok]);
-    assert_eq!(verdicts(check_keys(2, Some(&signer), &[])), [Verdict::Ok, Verdict::Fail]);
-    assert_eq!(verdicts(check_keys(2, None, &[])), [Verdict::Ok]);
+    assert_eq!(verdicts(check_keys(1, &signer, &[signer.verifier()])), [Verdict::Warn, Verdict::Ok]);
+    assert_eq!(verdicts(check_keys(2, &signer, &[])), [Verdict::Ok, Verdict::Fail]);
 }
 #[tokio::test]
 async fn parts_that_a_snapshot_goes_without_are_told_with_their_role_and_fail_nothing() {

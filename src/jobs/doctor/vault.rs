@@ -32,30 +32,14 @@ pub struct Doors<'a> {
 pub async fn check_vault(doors: &Doors<'_>, ambient: &Ambient) -> Vec<Check> {
     let Doors { name, vault, .. } = *doors;
     let mut checks = Vec::new();
-    let mut date = None;
-    for kind in ObjectKind::ALL {
-        let what = format!("list {}", kind.plural());
-        match first_page(vault, kind).await {
-            Ok(exchange) => {
-                date = exchange.and_then(|exchange| exchange.date).or(date);
-                checks.push(Check::ok(name, &what, "allowed"));
-            }
-            Err(error) => {
-                let hopeless = matches!(error.condition, Condition::Unresolved | Condition::Unavailable);
-                checks.push(Check::fail(name, &what, error));
-                if hopeless {
-                    return checks;
-                }
-            }
-        }
-    }
+    let Some(date) = check_lists(name, vault, &mut checks).await else { return checks };
     for kind in ObjectKind::ALL {
         checks.push(check_backup(name, vault, kind, ambient).await);
     }
     checks.push(check_rotation(name, vault, ambient).await);
     checks.push(check_issuers(name, vault).await);
     checks.push(check_contacts(name, vault).await);
-    checks.extend(date.map(|date: DateTime<Utc>| check_clock(name, date, ambient.now())));
+    checks.extend(date.map(|date| check_clock(name, date, ambient.now())));
     let facts = match doors.facts {
         Some(door) => check_described(name, door.describe(vault.uri()).await, &mut checks),
         None => None,
@@ -74,6 +58,34 @@ pub async fn check_vault(doors: &Doors<'_>, ambient: &Ambient) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Checks that the lists may be read. Returns the vault's clock, where it told; `None` where there is no point in asking the
+/// vault anything else.
+pub(super) async fn check_lists(
+    name: &str,
+    vault: &dyn vault::Read,
+    checks: &mut Vec<Check>,
+) -> Option<Option<DateTime<Utc>>> {
+    let mut date = None;
+    for kind in ObjectKind::ALL {
+        let what = format!("list {}", kind.plural());
+        match first_page(vault, kind).await {
+            Ok(exchange) => {
+                date = exchange.and_then(|exchange| exchange.date).or(date);
+                checks.push(Check::ok(name, &what, "allowed"));
+            }
+            Err(error) => {
+                let hopeless =
+                    matches!(error.condition, Condition::Unresolved | Condition::Untrusted | Condition::Unavailable);
+                checks.push(Check::fail(name, &what, error));
+                if hopeless {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(date)
 }
 
 async fn first_page(vault: &dyn vault::Read, kind: ObjectKind) -> Result<Option<vault::Exchange>, vault::Error> {

@@ -30,6 +30,8 @@ pub enum Verdict {
     Stale,
     /// What its newest snapshot needs is not locked, or not for long enough.
     AtRisk,
+    /// Its newest snapshot saw far fewer objects than the one before.
+    Shrunk,
     /// Its newest snapshot has gaps; an earlier one that is complete is young enough.
     Partial,
     /// Complete, young, protected.
@@ -38,12 +40,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, the worst first.
-    pub const ALL: [Verdict; 7] = [
+    pub const ALL: [Verdict; 8] = [
         Verdict::Tampered,
         Verdict::Unreadable,
         Verdict::Never,
         Verdict::Stale,
         Verdict::AtRisk,
+        Verdict::Shrunk,
         Verdict::Partial,
         Verdict::Ok,
     ];
@@ -56,6 +59,7 @@ impl Verdict {
             Verdict::Never => "never",
             Verdict::Stale => "stale",
             Verdict::AtRisk => "at-risk",
+            Verdict::Shrunk => "shrunk",
             Verdict::Partial => "partial",
             Verdict::Ok => "ok",
         }
@@ -135,6 +139,8 @@ impl Shelter {
 pub struct Found {
     /// Its newest snapshot.
     pub newest: Option<SnapshotRef>,
+    /// The one before that.
+    pub previous: Option<SnapshotRef>,
     /// Its newest complete one.
     pub complete: Option<SnapshotRef>,
     /// How what the newest one needs is protected.
@@ -152,6 +158,7 @@ pub fn judge(found: &Found, rule: &Rule, now: DateTime<Utc>) -> (Verdict, Vec<St
     judged.extend(age(found.complete.as_ref(), rule, now).map(|why| (Verdict::Stale, why)));
     judged.extend(found.shelter.iter().flat_map(|shelter| risks(shelter, newest.started.min(now), rule)));
     judged.extend(found.records_until.and_then(|until| records(until, rule, now)).map(|why| (Verdict::AtRisk, why)));
+    judged.extend(found.previous.as_ref().and_then(|before| loss(before, newest)).map(|why| (Verdict::Shrunk, why)));
     if newest.status == Status::Partial {
         let gaps = newest.counts.gaps;
         judged.push((
@@ -166,6 +173,17 @@ pub fn judge(found: &Found, rule: &Rule, now: DateTime<Utc>) -> (Verdict, Vec<St
     let verdict = judged.iter().map(|(verdict, _)| *verdict).min().unwrap_or(Verdict::Ok);
     judged.sort_by_key(|(verdict, _)| *verdict);
     (verdict, judged.into_iter().map(|(_, why)| why).collect())
+}
+
+/// A vault that had fewer objects may lose half of them on an ordinary day.
+const MANY: u64 = 10;
+
+/// Whether a vault lost all that it had, or half of a good deal. What the policy leaves out is still there.
+fn loss(before: &SnapshotRef, newest: &SnapshotRef) -> Option<String> {
+    let there = |snapshot: &SnapshotRef| snapshot.counts.seen.saturating_add(snapshot.counts.excluded);
+    let (had, has) = (there(before), there(newest));
+    (had > 0 && has == 0 || had >= MANY && has <= had / 2)
+        .then(|| format!("the newest snapshot saw {has} of the {had} objects that the one before it saw"))
 }
 
 /// Why the newest complete snapshot is not young enough.
@@ -275,12 +293,8 @@ mod tests {
 
     fn found(started: DateTime<Utc>, files: &[Option<Protection>]) -> Found {
         let newest = snapshot(started, Status::Complete, 0);
-        Found {
-            complete: Some(newest.clone()),
-            newest: Some(newest),
-            shelter: Some(shelter(files)),
-            records_until: None,
-        }
+        let shelter = Some(shelter(files));
+        Found { complete: Some(newest.clone()), newest: Some(newest), shelter, ..Found::default() }
     }
 
     fn verdict(found: &Found, now: DateTime<Utc>) -> Verdict {
@@ -307,7 +321,7 @@ mod tests {
     fn a_partial_snapshot_is_no_new_one_and_none_at_all_is_the_worst() {
         let complete = snapshot(at(0), Status::Complete, 0);
         let partial = snapshot(at(86_400), Status::Partial, 2);
-        let mut both = Found { newest: Some(partial), complete: Some(complete), shelter: None, records_until: None };
+        let mut both = Found { newest: Some(partial), complete: Some(complete), ..Found::default() };
         assert_eq!(
             judge(&both, &rule(), at(90_000)),
             (Verdict::Partial, vec!["the newest snapshot is partial: 2 gaps".to_owned()])
@@ -367,10 +381,31 @@ mod tests {
     }
 
     #[test]
+    fn a_vault_that_lost_half_of_many_objects_or_all_that_it_had_has_shrunk() {
+        for (had, has, excluded, expected) in [
+            (20, 0, 0, Verdict::Shrunk),
+            (20, 10, 0, Verdict::Shrunk),
+            (20, 11, 0, Verdict::Ok),
+            (20, 0, 20, Verdict::Ok),
+            (9, 4, 0, Verdict::Ok),
+            (1, 0, 0, Verdict::Shrunk),
+            (0, 0, 0, Verdict::Ok),
+        ] {
+            let counted = |seen, excluded| SnapshotRef {
+                counts: Counts { seen, excluded, ..Counts::default() },
+                ..snapshot(at(0), Status::Complete, 0)
+            };
+            let newest = counted(has, excluded);
+            let found = Found { previous: Some(counted(had, 0)), newest: Some(newest), ..found(at(0), &[locked(365)]) };
+            assert_eq!(judge(&found, &rule(), at(0)).0, expected, "{had} {has} {excluded}");
+        }
+    }
+
+    #[test]
     fn the_worst_reason_comes_first_and_names_are_in_order() {
         let newest = snapshot(at(0), Status::Partial, 1);
         let shelter = Some(shelter(&[None, locked(1)]));
-        let found = Found { newest: Some(newest), complete: None, shelter, records_until: None };
+        let found = Found { newest: Some(newest), shelter, ..Found::default() };
         let (verdict, why) = judge(&found, &rule(), at(0));
         assert_eq!((verdict, why.len()), (Verdict::Tampered, 4));
         assert!(why[0].contains("1 of 2 files") && why[3].contains("1 gap"), "{why:?}");

@@ -43,7 +43,7 @@ pub enum Depth {
 pub struct Report {
     /// The worst verdict among the expected vaults; tampering counts wherever it is.
     pub status: Verdict,
-    /// When it was asked.
+    /// When it was asked; whole seconds.
     pub checked: DateTime<Utc>,
     /// The vaults, the worst first, then by host.
     pub vaults: Vec<Standing>,
@@ -64,6 +64,8 @@ pub struct Standing {
     pub expected: bool,
     /// Its newest snapshot.
     pub newest: Option<Snapshot>,
+    /// The snapshot before that.
+    pub previous: Option<Snapshot>,
     /// Its newest complete snapshot.
     pub complete: Option<Snapshot>,
     /// How old that is.
@@ -100,6 +102,8 @@ pub struct Snapshot {
     pub gaps: u64,
     /// Left out by the policy.
     pub excluded: u64,
+    /// Soft-deleted objects.
+    pub deleted: u64,
 }
 
 impl From<&SnapshotRef> for Snapshot {
@@ -114,20 +118,22 @@ impl From<&SnapshotRef> for Snapshot {
             reused: counts.reused,
             gaps: counts.gaps,
             excluded: counts.excluded,
+            deleted: counts.deleted,
         }
     }
 }
 
 impl Report {
     /// Why the program should not end with 0: tampering first, then what is stale or at risk, then what could not be
-    /// read. A partial snapshot is no reason while an earlier one is complete and young enough.
+    /// read. A partial snapshot is no reason while an earlier one is complete and young enough, nor is one that saw fewer
+    /// objects. An archive of no vault at all was never written to.
     pub fn kind(&self) -> Option<Kind> {
         let expected = || self.vaults.iter().filter(|vault| vault.expected);
         let any = |verdicts: &[Verdict]| expected().any(|vault| verdicts.contains(&vault.status));
         if self.vaults.iter().any(|vault| vault.status == Verdict::Tampered) {
             return Some(Kind::Tampered);
         }
-        match any(&[Verdict::Never, Verdict::Stale, Verdict::AtRisk]) {
+        match self.vaults.is_empty() || any(&[Verdict::Never, Verdict::Stale, Verdict::AtRisk]) {
             true => Some(Kind::Noncompliant),
             false => expected().find_map(|vault| vault.failure),
         }
@@ -162,8 +168,10 @@ pub async fn status(
     let mut vaults: Vec<Standing> = futures::stream::iter(looks).buffered(IN_FLIGHT).collect().await;
     vaults.sort_by_key(|vault| vault.status);
     let counts = |vault: &&Standing| vault.expected || vault.status == Verdict::Tampered;
-    let status = vaults.iter().filter(counts).map(|vault| vault.status).min().unwrap_or(Verdict::Ok);
-    Ok(Report { status, checked: now, vaults })
+    let none = if vaults.is_empty() { Verdict::Never } else { Verdict::Ok };
+    let status = vaults.iter().filter(counts).map(|vault| vault.status).min().unwrap_or(none);
+    let checked = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
+    Ok(Report { status, checked, vaults })
 }
 
 /// Looks at one vault and judges.
@@ -188,7 +196,7 @@ async fn stand(
         });
         reasons.insert(0, error.to_string());
     }
-    let Found { newest, complete, shelter, .. } = look.found;
+    let Found { newest, previous, complete, shelter, .. } = look.found;
     Standing {
         vault: vault.clone(),
         name: rule.name,
@@ -197,6 +205,7 @@ async fn stand(
         expected: rule.expected,
         age_seconds: complete.as_ref().map(|snapshot| (now - snapshot.started).num_seconds().max(0)),
         newest: newest.as_ref().map(Snapshot::from),
+        previous: previous.as_ref().map(Snapshot::from),
         complete: complete.as_ref().map(Snapshot::from),
         max_age_seconds: rule.max_age.num_seconds(),
         entries: look.entries,
@@ -245,7 +254,8 @@ impl Look {
     }
 
     /// Finds the newest snapshot from the head, and the newest complete one behind it: each entry names the snapshot
-    /// before it, so partial ones cost one request each, and nothing else in the log is read.
+    /// before it, so partial ones cost one request each, and nothing else in the log is read. Of the newest, its own entry
+    /// is read: it names the one before.
     async fn walk(&mut self, reader: &Reader<'_>, vault: &VaultUri, sequences: &Sequences, head: u64) -> Result<()> {
         let read = async |sequence: u64| {
             let version = sequences
@@ -257,10 +267,12 @@ impl Look {
         let mut file = read(head).await?;
         let Some(mut snapshot) = latest_snapshot(&file).cloned() else { return Ok(()) };
         self.found.newest = Some(snapshot.clone());
-        for _ in 0..WALK_MAX {
+        for steps in 0..WALK_MAX {
             if snapshot.status == Status::Complete {
-                self.found.complete = Some(snapshot);
-                return Ok(());
+                self.found.complete = Some(snapshot.clone());
+                if steps > 0 {
+                    return Ok(());
+                }
             }
             if snapshot.sequence != at {
                 // Entries point backwards; one that does not would lead in a circle.
@@ -276,13 +288,17 @@ impl Look {
                     )));
                 }
             }
-            match &file.entry().latest_snapshot {
-                Some(earlier) if earlier.sequence < at => snapshot = earlier.clone(),
-                Some(_) => {
-                    return Err(tampered(format!("{} names itself as the earlier snapshot", paths::log(vault, at)?)));
-                }
-                None => return Ok(()),
+            let Some(earlier) = file.entry().latest_snapshot.clone() else { return Ok(()) };
+            if earlier.sequence >= at {
+                return Err(tampered(format!("{} names itself as the earlier snapshot", paths::log(vault, at)?)));
             }
+            if steps == 0 {
+                self.found.previous = Some(earlier.clone());
+            }
+            if self.found.complete.is_some() {
+                return Ok(());
+            }
+            snapshot = earlier;
         }
         Ok(())
     }

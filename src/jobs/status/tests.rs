@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use super::*;
 use crate::format::manifest::Gap;
 use crate::jobs::fixture::House;
-use crate::model::Mode;
+use crate::model::{Mode, Object};
 use crate::store::{Guard, Listed, Worm};
 use crate::vault::Read as _;
 
@@ -90,6 +90,28 @@ async fn the_newest_complete_snapshot_is_found_behind_partial_ones_and_other_ent
 }
 
 #[tokio::test]
+async fn a_vault_that_was_emptied_has_shrunk_also_where_something_was_restored_since() {
+    let names: Vec<String> = (0..12).map(|number| format!("secret/s{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let house = House::new(&names).await;
+    house.snapshot().await.unwrap();
+    names.iter().for_each(|name| house.vault.delete(&Object::parse(name).unwrap()));
+    house.snapshot().await.unwrap();
+    let plan = house.plan(&names[..1]).await.unwrap();
+    house.apply(&plan).await.unwrap();
+    for depth in [Depth::Listing, Depth::Promises] {
+        let report = asked(&house, &[house.vault.uri().clone()], depth).await;
+        let found = &report.vaults[0];
+        assert_eq!((found.status, report.kind()), (Verdict::Shrunk, None), "{found:?}");
+        let counts = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|it| (it.seen, it.deleted));
+        assert_eq!((counts(&found.previous), counts(&found.newest)), (Some((12, 0)), Some((0, 12))));
+        assert_eq!(found.reasons, ["the newest snapshot saw 0 of the 12 objects that the one before it saw"]);
+    }
+    house.snapshot().await.unwrap();
+    assert_eq!(one(&house, Depth::Listing).await.status, Verdict::Ok);
+}
+
+#[tokio::test]
 async fn no_complete_snapshot_at_all_is_stale_and_none_of_any_kind_never() {
     let house = House::new(&["key/a"]).await;
     assert_eq!(one(&house, Depth::Listing).await.status, Verdict::Never);
@@ -115,7 +137,7 @@ async fn vaults_that_nobody_names_are_shown_and_judged_and_do_not_fail_the_run()
     assert_eq!(statuses, [("other", Verdict::Never, false), ("prod", Verdict::Stale, true)]);
     assert_eq!((report.status, report.kind()), (Verdict::Stale, Some(Kind::Noncompliant)));
     let report = asked(&house, &[], Depth::Promises).await;
-    assert_eq!((report.vaults.len(), report.kind()), (0, None));
+    assert_eq!((report.vaults.len(), report.status, report.kind()), (0, Verdict::Never, Some(Kind::Noncompliant)));
 
     let reader = house.reader().await;
     let nobody = |vault: &VaultUri| Ok(Rule { expected: false, ..rule(vault) });
