@@ -14,7 +14,7 @@ use akv_archiver::vault::Read as _;
 use chrono::TimeDelta;
 use futures::TryStreamExt as _;
 
-use crate::support::faulty::{Fault, Faulty, Plan as Cut};
+use crate::support::faulty::{After, Course, Fault, Faulty, Plan as Cut};
 use crate::support::house::{House, house, object};
 
 fn want(house: &House, action: ProtectAction) -> Want {
@@ -78,22 +78,27 @@ async fn what_is_cut_off_at_any_request_is_told_of_in_the_log_and_completes_when
     let mut points = 0;
     for action in [ProtectAction::Extend, ProtectAction::Hold, ProtectAction::Release] {
         let (house, store) = ready(action).await;
-        let counting = Faulty::counting(store);
-        assert_eq!(protect(&house, &counting, want(&house, action)).await.unwrap().status, Status::Done);
-        let requests = counting.requests();
-        for at in 0..requests {
-            for (fault, fatal) in Fault::ALL.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+        let counting = Course::new(None);
+        let counted = protect(&house, &Faulty::new(&store, &counting), want(&house, action)).await;
+        assert_eq!(counted.unwrap().status, Status::Done);
+        let writes = counting.writes();
+        for at in 0..counting.requests() {
+            for (fault, after) in Fault::ALL.into_iter().flat_map(|fault| After::ALL.map(|after| (fault, after))) {
+                if fault == Fault::Landed && !writes.contains(&at) {
+                    continue;
+                }
                 points += 1;
-                let cut = Cut { at, fault, fatal };
+                let cut = Cut { at, fault, after };
                 let what = format!("{action:?}, {cut:?}");
                 let (house, store) = ready(action).await;
                 let (before, wanted) = (protections(&store).await, want(&house, action));
-                let faulty = Faulty::failing(store, cut);
-                match protect(&house, &faulty, wanted.clone()).await {
-                    Ok(report) => assert_eq!(report.status, Status::Partial, "{what}: {report:#?}"),
-                    Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "{what}: {error}"),
+                let course = Course::new(Some(cut));
+                match course.run(protect(&house, &Faulty::new(&store, &course), wanted.clone())).await {
+                    None => assert_eq!(cut.after, After::Silence, "{what}"),
+                    Some(Ok(report)) => assert_eq!(report.status, Status::Partial, "{what}: {report:#?}"),
+                    Some(Err(error)) => assert_eq!(error.kind(), Kind::Unavailable, "{what}: {error}"),
                 }
-                let store = faulty.inner();
+                let store = &store;
                 house.judge(store, &what).await;
                 let after = protections(store).await;
                 let recorded = told(&house, store, action).await;

@@ -18,8 +18,8 @@ use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
 use akv_archiver::store::memory::Memory as Store;
 use akv_archiver::store::{Append, Worm};
 use akv_archiver::tlog::{Signer, Verifier};
-use akv_archiver::vault::Read as _;
 use akv_archiver::vault::memory::Memory as Vault;
+use akv_archiver::vault::{self, Read as _};
 use akv_archiver::verify::{Code, Finding, Severity, Standard, verify};
 use chrono::DateTime;
 
@@ -85,9 +85,14 @@ pub(crate) async fn furnish(
 
 impl House {
     pub(crate) async fn snapshot(&self, store: &dyn Append) -> Result<Outcome, Error> {
+        self.snapshot_through(&self.vault, store).await
+    }
+
+    /// The same through another door to the vault.
+    pub(crate) async fn snapshot_through(&self, vault: &dyn vault::Read, store: &dyn Append) -> Result<Outcome, Error> {
         self.clock.advance(Duration::from_secs(60));
         let doors = Doors {
-            vault: &self.vault,
+            vault,
             facts: None,
             store,
             reader: &Reader::open(store, &self.verifiers).await?,
@@ -118,34 +123,57 @@ impl House {
     }
 
     pub(crate) async fn apply(&self, store: &dyn Append, plan: &Plan) -> Result<String, Error> {
+        self.apply_through(&self.vault, store, plan).await
+    }
+
+    /// The same through another door to the vault.
+    pub(crate) async fn apply_through(
+        &self,
+        vault: &dyn vault::Write,
+        store: &dyn Append,
+        plan: &Plan,
+    ) -> Result<String, Error> {
         let reader = Reader::open(store, &self.verifiers).await?;
         let stop = Stop::new();
-        restore::apply(&self.hands(store, &reader, &stop), plan).await.map(|applied| applied.status)
+        restore::apply(&self.hands(vault, store, &reader, &stop), plan).await.map(|applied| applied.status)
     }
 
     /// Finishes every open intent.
     pub(crate) async fn resume(&self, store: &dyn Append) -> Result<(), Error> {
-        let reader = Reader::open(store, &self.verifiers).await?;
-        let stop = Stop::new();
-        let hands = self.hands(store, &reader, &stop);
-        for (vault, record) in restore::open_intents(&reader, &[self.vault.uri().clone()], None).await? {
-            assert!(restore::resume(&hands, &vault, &record, restore::Mode::Finish).await?.closed);
-        }
+        assert!(self.resume_through(&self.vault, store).await?);
         Ok(())
     }
 
-    fn hands<'a>(&'a self, store: &'a dyn Append, reader: &'a Reader<'a>, stop: &'a Stop) -> restore::Hands<'a> {
+    /// The same through another door to the vault. Whether all of them are closed.
+    pub(crate) async fn resume_through(&self, vault: &dyn vault::Write, store: &dyn Append) -> Result<bool, Error> {
+        let reader = Reader::open(store, &self.verifiers).await?;
+        let stop = Stop::new();
+        let hands = self.hands(vault, store, &reader, &stop);
+        let mut closed = true;
+        for (vault, record) in restore::open_intents(&reader, &[self.vault.uri().clone()], None).await? {
+            closed &= restore::resume(&hands, &vault, &record, restore::Mode::Finish).await?.closed;
+        }
+        Ok(closed)
+    }
+
+    fn hands<'a>(
+        &'a self,
+        vault: &'a dyn vault::Write,
+        store: &'a dyn Append,
+        reader: &'a Reader<'a>,
+        stop: &'a Stop,
+    ) -> restore::Hands<'a> {
         restore::Hands {
             logbook: Some(restore::Logbook { store, signer: &self.signer }),
             reader: Some(reader),
             identities: &self.identities,
-            vault: &self.vault,
+            vault,
             ambient: &self.ambient,
             operator: "tester",
             progress: &Silent,
             stop,
             wait: Duration::from_secs(600),
-            in_flight: 4,
+            in_flight: self.order.in_flight,
         }
     }
 

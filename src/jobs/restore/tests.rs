@@ -1,6 +1,5 @@
 //! Carrying out, resuming, and the log of both, against a vault and a store in memory that fail in every way.
 
-mod crash;
 mod plans;
 
 use std::collections::BTreeMap;
