@@ -40,6 +40,8 @@ pub(crate) struct Play {
     company: Company<Ended>,
     running: BTreeMap<String, Running>,
     started: usize,
+    /// Whether this is a world of many restores, one after the other: where names of HSM keys are spent.
+    drill: bool,
 }
 
 /// A kind of process.
@@ -68,7 +70,8 @@ impl Play {
     pub(crate) fn new(seed: u64, runtime: tokio::runtime::Handle) -> Self {
         let world = World::new(seed);
         let (model, company) = (Model::new(&world), Company::new(world.stage.clone(), runtime));
-        Play { world, model, company, running: BTreeMap::new(), started: 0 }
+        let drill = world.stage.chance(|chance| chance.one_in(4));
+        Play { world, model, company, running: BTreeMap::new(), started: 0, drill }
     }
 
     /// Plays to the end, or to the first thing that cannot be.
@@ -100,6 +103,14 @@ impl Play {
     fn act(&mut self) {
         let idle = self.running.is_empty();
         let what = self.world.stage.chance(|chance| chance.below(100));
+        if self.drill && what < 70 {
+            // One after the other, most of the time.
+            match self.running.keys().any(|name| name.starts_with("restore")) && what >= 20 {
+                true => {}
+                false => self.restore(if what < 10 { 2 } else { 1 }),
+            }
+            return self.model.look(&self.world);
+        }
         match what {
             0..24 => self.people(),
             24..30 => {
@@ -148,7 +159,7 @@ impl Play {
             return self.start_at(Job::Snapshot, true, number);
         }
         let nothing_gone = captured.iter().all(|object| self.model.is_live(number, object));
-        if nothing_gone || self.world.stage.chance(|chance| chance.one_in(2)) {
+        if nothing_gone || self.drill || self.world.stage.chance(|chance| chance.one_in(2)) {
             self.world.disaster(number, &self.model.live(number));
             self.model.look(&self.world);
         }
@@ -210,7 +221,7 @@ impl Play {
         let ever = self.model.ever(number);
         let newest = self.model.snapshots.iter().rfind(|it| world.number(&it.vault) == number);
         let newest = newest.map(|snapshot| snapshot.sequence);
-        let now = world.now();
+        let (now, drill) = (world.now(), self.drill);
         world.stage.chance(|chance| match job {
             Job::Snapshot => {
                 let mut order = world.order.clone();
@@ -227,7 +238,7 @@ impl Play {
                     1 => chance.pick(&ever).into_iter().cloned().collect(),
                     2 => chance.pick(&there).into_iter().cloned().collect(),
                     _ => {
-                        if chance.one_in(2) {
+                        if !drill && chance.one_in(2) {
                             chance.shuffle(&mut gone);
                         } else {
                             gone.sort_by_key(|object| !object.name.as_str().starts_with("hsm"));
