@@ -9,14 +9,14 @@ use akv_archiver::archive::Reader;
 use akv_archiver::error::{Error, Kind};
 use akv_archiver::format::capture::unpack;
 use akv_archiver::format::entry::{Became, Event};
+use akv_archiver::format::manifest::Status;
 use akv_archiver::jobs::restore::read_ledger;
 use akv_archiver::jobs::snapshot::{Outcome, Rhythm};
 use akv_archiver::model::{Kind as ObjectKind, Object};
 use akv_archiver::restore::{Action, Plan};
 use akv_archiver::store::memory::Memory as Store;
 use akv_archiver::vault::Read as _;
-use akv_archiver::verify::{Code, Severity, newest_complete};
-use chrono::TimeDelta;
+use akv_archiver::verify::{Code, Severity};
 
 use crate::support::faulty::{After, Course, Fault, Faulty, FaultyVault, Plan as Cut};
 use crate::support::house::{House, house, object};
@@ -54,7 +54,11 @@ async fn claims(house: &House, store: &Store, cut: &str) -> usize {
     let reader = Reader::open(store, &house.verifiers).await.unwrap();
     let entries = reader.entries(house.vault.uri()).await.unwrap();
     assert_eq!(entries.damaged, [] as [u64; 0], "{cut}");
-    let Some(snapshot) = newest_complete(&entries.verified) else { return 0 };
+    let mut snapshots = entries.verified.iter().filter_map(|entry| match &entry.event {
+        Event::Snapshot(snapshot) if snapshot.status == Status::Complete => Some(snapshot),
+        _ => None,
+    });
+    let Some(snapshot) = snapshots.next_back() else { return 0 };
     let manifest = reader.manifest(snapshot).await.unwrap();
     let mut opened = 0;
     for line in &manifest.lines {
@@ -91,7 +95,7 @@ impl Job {
     async fn before(self) -> (House, Store) {
         let (mut house, store) = house(&OBJECTS).await;
         if self.half_way {
-            house.order.rhythm = Rhythm { captures: 2, every: TimeDelta::hours(1) };
+            house.order.rhythm = Rhythm { captures: 2, every: Duration::from_secs(3600) };
         }
         if self.earlier {
             house.snapshot(&store).await.unwrap();
