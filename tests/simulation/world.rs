@@ -87,6 +87,8 @@ pub(crate) struct Notes {
     busy: BTreeMap<(usize, Object), DateTime<Utc>>,
     /// When a vault changes by itself.
     due: BTreeSet<DateTime<Utc>>,
+    /// Backups that people made before they changed something.
+    backups: BTreeMap<(usize, Object), Vec<u8>>,
     /// Whether a vault changed since it was looked at.
     pub(crate) changed: bool,
 }
@@ -234,6 +236,10 @@ impl World {
         if self.busy(number, &object) {
             return;
         }
+        if let Ok(backup) = house.memory.backup(&object).now_or_never().unwrap() {
+            let first = (number, object.clone());
+            self.note(|notes| drop(notes.backups.entry(first).or_insert_with(|| backup.blob.to_vec())));
+        }
         let what = match (live(number, &object), gone(number, &object), deed) {
             (false, false, _) => self.put(number, &object),
             (true, _, 0..8) => self.replace(number, &object),
@@ -307,7 +313,12 @@ impl World {
         house.memory.delete(object);
         let parts = Kind::ALL.into_iter().filter(|kind| *kind == object.kind || object.kind == Kind::Certificate);
         parts.for_each(|kind| house.memory.purge(&Object::new(kind, object.name.clone())));
-        self.put(number, object);
+        // Somebody's own backup, older than what the archive has; or something new.
+        let old = self.note(|notes| notes.backups.get(&(number, object.clone())).cloned());
+        match old.filter(|_| house.purging.is_zero()) {
+            Some(old) => drop(house.memory.restore(object.kind, &old).now_or_never().unwrap()),
+            None => drop(self.put(number, object)),
+        }
         house.memory.delete(object);
         self.changes(number, object, &[house.deleting]);
         "replaces and deletes"
