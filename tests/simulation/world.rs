@@ -238,7 +238,7 @@ impl World {
         }
         if let Ok(backup) = house.memory.backup(&object).now_or_never().unwrap() {
             let first = (number, object.clone());
-            self.note(|notes| drop(notes.backups.entry(first).or_insert_with(|| backup.blob.to_vec())));
+            self.note(|notes| _ = notes.backups.entry(first).or_insert_with(|| backup.blob.to_vec()));
         }
         let what = match (live(number, &object), gone(number, &object), deed) {
             (false, false, _) => self.put(number, &object),
