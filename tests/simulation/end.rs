@@ -15,6 +15,7 @@ use akv_archiver::jobs::snapshot::Outcome;
 use akv_archiver::jobs::status::Verdict;
 use akv_archiver::model::{Atlas, Object, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
+use akv_archiver::restore::Refusal;
 use akv_archiver::store::Read as _;
 use akv_archiver::vault::Read as _;
 use akv_archiver::vault::memory::Memory as Vault;
@@ -86,9 +87,7 @@ impl Model {
                         "wait" => "plan: wait",
                         _ => "plan: nothing",
                     });
-                    if step.refusal.is_some_and(|refusal| refusal.name() == "restored-before") {
-                        world.count("HSM keys refused a second restore");
-                    }
+                    step.refusal.iter().for_each(|refusal| world.count(refused(*refusal)));
                 }
                 applied.intents.iter().for_each(|intent| self.theirs(name, &plan.source, Some(*intent)));
                 if applied.intents.iter().any(|_| true) {
@@ -271,5 +270,17 @@ fn comes_back(world: &World, model: &Model, snapshot: &Snapshot) -> Result<(), S
     match claims.keys().find(|object| differs(object)) {
         Some(object) => Err(format!("{object} came back as something else")),
         None => Ok(()),
+    }
+}
+
+/// A refusal, for the tally.
+fn refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::RestoredBefore => "refusals: HSM key restored before",
+        Refusal::IntentOpen => "refusals: intent open",
+        Refusal::HeldPurgeable | Refusal::HeldProtected => "refusals: name held",
+        Refusal::LiveOther => "refusals: live and other",
+        refusal if refusal.of_place() => "refusals: place",
+        _ => "refusals: others",
     }
 }

@@ -8,7 +8,7 @@ use akv_archiver::archive::Reader;
 use akv_archiver::format::entry::{Event, IntentStep, RestoreIntent, SnapshotRef};
 use akv_archiver::format::manifest::{CaptureRef, Line, Manifest, State, Status};
 use akv_archiver::jobs::restore;
-use akv_archiver::model::{Object, StorePath, VaultUri};
+use akv_archiver::model::{Kind, Object, StorePath, VaultUri};
 use akv_archiver::verify::Finding;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
@@ -91,7 +91,7 @@ impl Model {
         newest.map(|snapshot| self.claims(snapshot).into_keys().collect()).unwrap_or_default()
     }
 
-    /// Something of each vault that was ever live.
+    /// What was ever live in a vault.
     pub(crate) fn ever(&self, number: usize) -> Vec<Object> {
         let all: BTreeSet<&Object> = self.history[number].iter().flat_map(|moment| moment.live.keys()).collect();
         all.into_iter().cloned().collect()
@@ -133,6 +133,7 @@ impl Model {
                 Event::Snapshot(snapshot) => self.committed(world, &vault, sequence, snapshot, &creation),
                 Event::RestoreIntent(intent) => {
                     world.count("intents");
+                    self.claimed(&vault, sequence, intent);
                     let intent = Intent { intent: intent.clone(), results: 0 };
                     self.intents.insert((vault.host().to_owned(), sequence), intent);
                 }
@@ -166,6 +167,24 @@ impl Model {
         let path = creation.path.clone();
         if self.files.insert(path.clone(), creation).is_some() {
             self.wrong(format!("{path} was created twice"));
+        }
+    }
+
+    /// Who claims a name that somebody else's intent in the same log stands on was not to get it.
+    fn claimed(&mut self, vault: &VaultUri, sequence: u64, intent: &RestoreIntent) {
+        let both = |one: &Object, other: &Object| {
+            let parts = one.kind == Kind::Certificate || other.kind == Kind::Certificate;
+            one.name == other.name && (one.kind == other.kind || parts)
+        };
+        let open = self.intents.iter().filter(|((log, _), other)| {
+            log == vault.host() && other.results == 0 && other.intent.target == intent.target
+        });
+        let taken = open.flat_map(|((_, number), other)| other.intent.steps.iter().map(move |step| (number, step)));
+        let mut taken = taken.filter(|(_, step)| intent.steps.iter().any(|ours| both(&ours.object, &step.object)));
+        if let Some((number, step)) = taken.next() {
+            let what =
+                format!("intent {sequence} of {} takes {}, on which intent {number} stands", vault.name(), step.object);
+            self.wrong(what);
         }
     }
 

@@ -85,6 +85,15 @@ impl Play {
             }
         }
         self.model.look(&self.world);
+        self.world.stage.advance(TimeDelta::hours(1));
+        for number in 0..self.world.vaults.len() {
+            for object in self.model.live(number) {
+                if self.world.stage.chance(|chance| chance.one_in(2)) {
+                    self.world.edit(number, &object);
+                }
+            }
+        }
+        self.model.look(&self.world);
         let mut deeds = self.world.stage.chance(|chance| 5 + chance.below(12));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));

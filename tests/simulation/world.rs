@@ -87,6 +87,8 @@ pub(crate) struct Notes {
     busy: BTreeMap<(usize, Object), DateTime<Utc>>,
     /// When a vault changes by itself.
     due: BTreeSet<DateTime<Utc>>,
+    /// Backups that people made of what was new.
+    backups: BTreeMap<(usize, Object), Vec<u8>>,
     /// Whether a vault changed since it was looked at.
     pub(crate) changed: bool,
 }
@@ -306,8 +308,18 @@ impl World {
         let house = &self.vaults[number];
         house.memory.delete(object);
         let parts = Kind::ALL.into_iter().filter(|kind| *kind == object.kind || object.kind == Kind::Certificate);
+        house.memory.set_purge_limbo(Duration::ZERO);
         parts.for_each(|kind| house.memory.purge(&Object::new(kind, object.name.clone())));
-        self.put(number, object);
+        house.memory.set_purge_limbo(house.purging);
+        // Somebody's own backup, older than what the archive has; or something new.
+        let old = self.note(|notes| notes.backups.get(&(number, object.clone())).cloned());
+        match old {
+            Some(old) => {
+                house.memory.restore(object.kind, &old).now_or_never().unwrap().unwrap();
+                self.count("old backups restored by hand");
+            }
+            None => drop(self.put(number, object)),
+        }
         house.memory.delete(object);
         self.changes(number, object, &[house.deleting]);
         "replaces and deletes"
@@ -331,12 +343,16 @@ impl World {
                 });
             }
         }
+        if let Ok(backup) = house.memory.backup(object).now_or_never().unwrap() {
+            let first = (number, object.clone());
+            self.note(|notes| _ = notes.backups.entry(first).or_insert_with(|| backup.blob.to_vec()));
+        }
         self.changes(number, object, &[]);
         "writes"
     }
 
     /// Changes attributes or tags of one version, or of all.
-    fn edit(&self, number: usize, object: &Object) {
+    pub(crate) fn edit(&self, number: usize, object: &Object) {
         let (which, what, tag) = self.stage.chance(|chance| (chance.below(4), chance.below(3), chance.next()));
         // Versions have no order that could be seen here; their ids have.
         let of = |id: &str| which == 0 || u128::from_str_radix(id, 16).is_ok_and(|id| id % 3 == which as u128 - 1);
