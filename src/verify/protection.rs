@@ -68,14 +68,21 @@ pub(super) fn check_records(
     });
     for (listed, min) in archive.chain(of_vaults) {
         let (Ok(path), protection) = (&listed.path, guard.covers(listed)) else { continue };
-        let Some(until) = protection.until.filter(|_| !protection.legal_hold && !needed.contains(path)) else {
+        if protection.legal_hold || needed.contains(path) {
             continue;
-        };
-        if until < standard.now + min {
-            let ends = if until <= standard.now { "ended" } else { "ends" };
-            let detail = format!("its protection {ends} at {until}, and no snapshot renews it: `protect extend` does");
-            findings.add(Code::RecordShort, path.as_str(), detail);
         }
+        let detail = match protection.until {
+            Some(until) if until < standard.now + min => {
+                let ends = if until <= standard.now { "ended" } else { "ends" };
+                format!("its protection {ends} at {until}, and no snapshot renews it: `protect extend` does")
+            }
+            // Where the lock could not be read, or nothing protects the file, that is a finding already.
+            None if guard.lock.is_some() && protection.mode != Mode::None => {
+                "the store does not say until when it is protected, and no snapshot renews it".to_owned()
+            }
+            Some(_) | None => continue,
+        };
+        findings.add(Code::RecordShort, path.as_str(), detail);
     }
 }
 

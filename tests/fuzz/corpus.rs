@@ -195,7 +195,7 @@ fn reports() -> Vec<Vec<u8>> {
     vec![signed.clone(), signed[..signed.len() - 10].to_vec(), RECORD.as_bytes().to_vec()]
 }
 
-const RECORD: &str = r#"{"format":"akv-archiver/verified/1","archive_id":"6f9b1c52-9d0e-4a37-8c1e-5b2f7a3d4e60","time":"2026-11-21T01:30:00Z","tool":"akv-archiver 0.1.0","status":"ok","counts":{},"checked":{"vaults":1,"entries":3,"snapshots":1,"captures":8,"read":8,"opened":0,"skipped":0,"files":11,"bytes":4096,"protected_until":null},"heads":{"prod.vault.azure.net":{"size":3,"root":"0000000000000000000000000000000000000000000000000000000000000000"}},"covers":[{"subset":"1/7","opened":false,"since":"2026-11-21T01:30:00Z","entries":{"prod.vault.azure.net":3}}]}"#;
+const RECORD: &str = r#"{"format":"akv-archiver/verified/1","archive_id":"6f9b1c52-9d0e-4a37-8c1e-5b2f7a3d4e60","archive_sha256":"0000000000000000000000000000000000000000000000000000000000000001","time":"2026-11-21T01:30:00Z","tool":"akv-archiver 0.1.0","status":"ok","counts":{},"checked":{"vaults":1,"entries":3,"snapshots":1,"captures":8,"read":8,"opened":0,"skipped":0,"files":11,"bytes":4096,"protected_until":null},"heads":{"prod.vault.azure.net":{"size":3,"root":"0000000000000000000000000000000000000000000000000000000000000000"}},"covers":[{"subset":"1/7","opened":false,"since":"2026-11-21T01:30:00Z","entries":{"prod.vault.azure.net":3}}]}"#;
 
 const SETTINGS: &str = r#"
 [network]

@@ -124,7 +124,11 @@ fn a_vault_that_was_never_archived_is_an_alarm_and_an_unlocked_container_another
 fn what_was_committed_long_ago_is_stale_and_what_does_not_hold_is_worse() {
     let world = World::new(SEED);
     let folder = world.path("archive");
-    let verifier = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(archived_in_2025(&folder));
+    let verifier = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(archived_in_2025(&folder));
     let settings = format!("[archive]\ndirectory = \"archive\"\nverifiers = [\"{verifier}\"]\n");
     std::fs::write(world.path("akv-archiver.toml"), settings).unwrap();
     let (code, report) = world.json(&["status"]);

@@ -109,20 +109,21 @@ pub(super) fn additions(archive: &Archive) -> Vec<Mutant> {
 pub(super) fn protection(archive: &Archive) -> Vec<Mutant> {
     let now = archive.house.standard().now;
     let mut mutants = Vec::new();
-    let mut guard = |what: &str, code, guard: Guard| {
-        mutants.push(Mutant::whole("protection lowered", what, &[code], move |image| image.guard = guard));
+    let mut guard = |what: &str, codes: &[Code], guard: Guard| {
+        mutants.push(Mutant::whole("protection lowered", what, codes, move |image| image.guard = guard));
     };
     let whole = &archive.image.guard;
-    guard("the store's policy is gone", Code::Unprotected, Guard { lock: Some(Mode::None), ..whole.clone() });
-    guard("the store protects nothing", Code::Unprotected, Guard::NONE);
-    guard("the store's policy is unlocked", Code::Unlocked, Guard { lock: Some(Mode::Unlocked), ..whole.clone() });
-    guard("the store's policy cannot be read", Code::LockUnknown, Guard { lock: None, ..whole.clone() });
+    guard("the store's policy is gone", &[Code::Unprotected], Guard { lock: Some(Mode::None), ..whole.clone() });
+    guard("the store protects nothing", &[Code::Unprotected], Guard::NONE);
+    guard("the store's policy is unlocked", &[Code::Unlocked], Guard { lock: Some(Mode::Unlocked), ..whole.clone() });
+    guard("the store's policy cannot be read", &[Code::LockUnknown], Guard { lock: None, ..whole.clone() });
     if whole.worm == Worm::ContainerLevel {
+        let short = [Code::ProtectionShort, Code::RecordShort];
         for days in [0, 1, 89] {
             let what = format!("the store's policy is for {days} days");
-            guard(&what, Code::ProtectionShort, Guard { days: Some(days), ..whole.clone() });
+            guard(&what, &short, Guard { days: Some(days), ..whole.clone() });
         }
-        guard("the store does not say for how long", Code::ProtectionShort, Guard { days: None, ..whole.clone() });
+        guard("the store does not say for how long", &short, Guard { days: None, ..whole.clone() });
         return mutants;
     }
     let needed = needed(archive);
@@ -134,9 +135,14 @@ pub(super) fn protection(archive: &Archive) -> Vec<Mutant> {
             (Code::Unprotected, Protection { mode: Mode::None, ..whole }),
             (Code::Unlocked, Protection { mode: Mode::Unlocked, ..whole }),
         ];
-        if needed.contains(name) {
-            let short = [ends(89), ends(1), ends(0), ends(-1), ends(-400), Protection { until: None, ..whole }];
-            lowered.extend(short.map(|protection| (Code::ProtectionShort, protection)));
+        let short = [ends(89), ends(1), ends(0), ends(-1), ends(-400), Protection { until: None, ..whole }];
+        match Sort::of(name) {
+            _ if needed.contains(name) => lowered.extend(short.map(|protection| (Code::ProtectionShort, protection))),
+            // Captures that only older snapshots need may run out.
+            Sort::Capture | Sort::Settings => {}
+            Sort::Archive | Sort::Log | Sort::Manifest => {
+                lowered.extend(short.map(|protection| (Code::RecordShort, protection)));
+            }
         }
         for (code, protection) in lowered {
             let named = name.clone();
@@ -147,7 +153,7 @@ pub(super) fn protection(archive: &Archive) -> Vec<Mutant> {
     mutants
 }
 
-/// What the newest snapshots need: the period is asked of these alone.
+/// What the newest snapshots need.
 fn needed(archive: &Archive) -> Vec<String> {
     let mut needed = Vec::new();
     for host in archive.seen.heads.keys() {

@@ -115,7 +115,7 @@ async fn a_list_that_is_denied_makes_a_partial_snapshot_without_a_single_gap_amo
     assert_eq!((counts(&report), report.status), ([2, 2, 0, 0], Outcome::Partial));
     assert_eq!(codes(&report), ["list-denied"]);
     let findings = house.verify().await.findings;
-    assert!(findings[0].detail.contains("1 things could not be read"), "{findings:?}");
+    assert!(findings[0].detail.contains("1 thing could not be read"), "{findings:?}");
 }
 
 #[tokio::test]
