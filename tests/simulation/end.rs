@@ -137,7 +137,7 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
     kept(world, model, &mut wrong);
     unexpected(world, model, &mut wrong);
     for number in 0..world.vaults.len() {
-        let newest = model.snapshots.iter().filter(|it| it.vault == world.uris()[number]).next_back();
+        let newest = model.snapshots.iter().rfind(|it| it.vault == world.uris()[number]);
         match newest {
             Some(newest) if newest.status == Status::Complete => {
                 if model.claims(newest) != model.holds(number) {
@@ -155,8 +155,9 @@ pub(crate) fn judge(world: &World, model: &mut Model) {
             chance.shuffle(&mut complete[..last]);
         }
         complete.reverse();
+        complete.truncate(1 + chance.below(2));
     });
-    for snapshot in complete.into_iter().take(2) {
+    for snapshot in complete {
         world.count("snapshots brought back whole");
         if let Err(why) = comes_back(world, model, snapshot) {
             wrong.push(format!("snapshot {} of {}: {why}", snapshot.sequence, snapshot.vault.name()));

@@ -86,7 +86,7 @@ impl Model {
 
     /// What the newest snapshot of a vault has.
     pub(crate) fn captured(&self, world: &World, number: usize) -> Vec<Object> {
-        let newest = self.snapshots.iter().filter(|snapshot| world.number(&snapshot.vault) == number).next_back();
+        let newest = self.snapshots.iter().rfind(|snapshot| world.number(&snapshot.vault) == number);
         newest.map(|snapshot| self.claims(snapshot).into_keys().collect()).unwrap_or_default()
     }
 

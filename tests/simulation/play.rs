@@ -94,7 +94,7 @@ impl Play {
             }
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 5 + chance.below(12));
+        let mut deeds = self.world.stage.chance(|chance| 4 + chance.below(10));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
             if act {
@@ -227,7 +227,7 @@ impl Play {
         let (mut gone, there): (Vec<_>, Vec<_>) =
             captured.into_iter().partition(|object| !self.model.is_live(number, object));
         let ever = self.model.ever(number);
-        let newest = self.model.snapshots.iter().filter(|it| world.number(&it.vault) == number).next_back();
+        let newest = self.model.snapshots.iter().rfind(|it| world.number(&it.vault) == number);
         let newest = newest.map(|snapshot| snapshot.sequence);
         let (now, drill) = (world.now(), self.drill);
         world.stage.chance(|chance| match job {
