@@ -94,7 +94,7 @@ impl Play {
             }
         }
         self.model.look(&self.world);
-        let mut deeds = self.world.stage.chance(|chance| 5 + chance.below(12));
+        let mut deeds = self.world.stage.chance(|chance| 4 + chance.below(10));
         while self.model.wrong.is_empty() && (deeds > 0 || !self.running.is_empty()) {
             let act = deeds > 0 && (self.running.is_empty() || self.world.stage.chance(|chance| chance.one_in(25)));
             if act {
