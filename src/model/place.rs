@@ -66,6 +66,8 @@ pub fn geography_of(location: &str) -> Option<Geography> {
 pub struct Atlas {
     told: BTreeMap<String, Geography>,
     live: BTreeMap<String, Geography>,
+    /// Which region a region is replicated to, as far as regions that were shown tell.
+    pairs: BTreeMap<String, String>,
 }
 
 /// Whether a backup made in one place opens in another, as far as the regions decide it.
@@ -90,13 +92,34 @@ pub enum SameWorld {
 impl Atlas {
     /// An atlas with what the operator says of single regions, which goes before everything else.
     pub fn new(overrides: impl IntoIterator<Item = (String, Geography)>) -> Self {
-        Atlas { told: by_name(overrides), live: BTreeMap::new() }
+        Atlas { told: by_name(overrides), ..Atlas::default() }
     }
 
     /// The same, with what Resource Manager says today.
     #[must_use]
     pub fn with_live(self, regions: impl IntoIterator<Item = (String, Geography)>) -> Self {
         Atlas { live: by_name(regions), ..self }
+    }
+
+    /// The same, with the pairs of regions that Resource Manager shows today: a region, and the one it is replicated to.
+    #[must_use]
+    pub fn with_pairs(self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Atlas { pairs: pairs.into_iter().map(|(region, pair)| (plain(&region), plain(&pair))).collect(), ..self }
+    }
+
+    /// The region to which a region's vaults are replicated. `None` where it is not known, or there is none: look whether
+    /// the region [is shown](Atlas::shows).
+    ///
+    /// Brazil South, Brazil Southeast and West US 3 have a pair, and their vaults are not replicated to it (`azure.md` §2).
+    pub fn pair(&self, location: &str) -> Option<&str> {
+        let region = plain(location);
+        let apart = ["brazilsouth", "brazilsoutheast", "westus3"].contains(&region.as_str());
+        self.pairs.get(&region).filter(|_| !apart).map(String::as_str)
+    }
+
+    /// Whether Resource Manager shows a region today.
+    pub fn shows(&self, location: &str) -> bool {
+        self.live.contains_key(&plain(location))
     }
 
     /// The geography of a region.

@@ -404,7 +404,7 @@ async fn unprotected_and_unlocked_and_unknown() {
         (level(Worm::ContainerLevel, Some(Mode::Unlocked)), vec![Code::Unlocked]),
         (level(Worm::ContainerLevel, None), vec![Code::LockUnknown]),
         (level(Worm::ContainerLevel, Some(Mode::Locked)), vec![]),
-        (Guard { days: None, ..version(Some(Mode::Locked)) }, vec![Code::ProtectionShort]),
+        (Guard { days: None, ..version(Some(Mode::Locked)) }, vec![Code::ProtectionShort, Code::RecordShort]),
         (Guard { legal_hold: true, days: None, ..version(Some(Mode::Locked)) }, vec![]),
         (Guard { legal_hold: true, ..version(Some(Mode::Unlocked)) }, vec![]),
     ] {

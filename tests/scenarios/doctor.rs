@@ -28,6 +28,8 @@ fn the_documented_roles_are_enough_and_not_too_much() {
     );
     let found = |check: &str| doctor["checks"].as_array().unwrap().iter().find(|it| it["check"] == check).cloned();
     assert_eq!(found("archive's region").unwrap()["detail"], "northeurope, another than the vault's");
+    let pair = found("region pair").unwrap();
+    assert!(pair["detail"].as_str().unwrap().starts_with("westeurope is replicated to northeurope"), "{pair}");
     // Nothing was tried that could have changed anything.
     for request in world.azure.requests().iter().skip(before) {
         let harmless = match request.method.as_str() {

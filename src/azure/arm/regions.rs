@@ -12,7 +12,16 @@ use crate::model::{Atlas, Geography, region_name};
 
 const READ_LOCATIONS: &str = "Microsoft.Resources/subscriptions/locations/read";
 
-type Shown = Vec<(String, Geography)>;
+type Shown = Vec<Region>;
+
+/// A region as it is shown.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    name: String,
+    geography: Geography,
+    /// The region that it is paired with, if any.
+    pair: Option<String>,
+}
 
 /// What was told so far, by subscription. That nothing was told is remembered too: a run that asks for each of a hundred
 /// vaults would be refused a hundred times.
@@ -31,7 +40,9 @@ impl Arm {
     pub(super) async fn known_regions(&self, subscription: &str) -> Atlas {
         let cell = self.regions.cell(subscription);
         let shown = cell.get_or_init(|| self.ask_regions(subscription)).await;
-        self.atlas.clone().with_live(shown.iter().cloned())
+        let pairs = shown.iter().filter_map(|region| Some((region.name.clone(), region.pair.clone()?)));
+        let live = shown.iter().map(|region| (region.name.clone(), region.geography.clone()));
+        self.atlas.clone().with_live(live).with_pairs(pairs)
     }
 
     async fn ask_regions(&self, subscription: &str) -> Shown {
@@ -47,11 +58,13 @@ impl Arm {
     }
 }
 
-/// A region and its geography. Those that are no place, such as `global`, have none.
-pub(super) fn shown(item: &Value) -> Option<(String, Geography)> {
-    let region = region_name(item.get("name")?.as_str()?)?;
-    let geography = item.get("metadata")?.get("geography")?.as_str().and_then(Geography::parse)?;
-    Some((region, geography))
+/// A region. Those that are no place, such as `global`, have no geography.
+pub(super) fn shown(item: &Value) -> Option<Region> {
+    let name = region_name(item.get("name")?.as_str()?)?;
+    let metadata = item.get("metadata")?;
+    let geography = metadata.get("geography")?.as_str().and_then(Geography::parse)?;
+    let pair = metadata.get("pairedRegion").and_then(|pairs| pairs.get(0)?.get("name")?.as_str().and_then(region_name));
+    Some(Region { name, geography, pair })
 }
 
 #[cfg(test)]
@@ -69,7 +82,7 @@ mod tests {
     fn locations(regions: &[(&str, &str)]) -> Step {
         let region = |(name, geography): &(&str, &str)| {
             format!(
-                r#"{{"name":"{name}","displayName":"x","metadata":{{"regionType":"Physical","geography":"{geography}"}}}}"#
+                r#"{{"name":"{name}","displayName":"x","metadata":{{"regionType":"Physical","geography":"{geography}","pairedRegion":[{{"name":"{name}2"}},7]}}}}"#
             )
         };
         let mut regions: Vec<String> = regions.iter().map(region).collect();
@@ -109,6 +122,8 @@ mod tests {
         assert_eq!(geography(&stage, "c", table()).await, geography_of("uksouth"), "the table has what is not shown");
         let arm = stage.connection.arm().unwrap();
         assert_eq!(arm.atlas("s1").await.geography("westeurope"), Some(named("European Union")));
+        assert_eq!(arm.atlas("s1").await.pair("West Europe"), Some("westeurope2"));
+        assert!(arm.atlas("s1").await.shows("Atlantis") && !arm.atlas("s1").await.shows("uksouth"));
         assert!(!stage.done());
         arm.atlas("s2").await;
         assert!(stage.done(), "another subscription may be shown others");

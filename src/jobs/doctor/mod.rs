@@ -15,7 +15,7 @@ use crate::error::{self, Kind};
 
 use clock::check_clock;
 pub use keys::{Custody, check_custody, check_keys, check_signer};
-use place::check_place;
+use place::{check_pair, check_place};
 pub use restore::{check_opening, check_target};
 pub use store::{check_seat, check_store};
 pub use vault::{Doors, check_vault};

@@ -1,7 +1,8 @@
-//! Where the archive is, compared with where a vault is: what takes both away at once. Pure.
+//! Where the archive is, compared with where a vault is: what takes both away at once; and what an outage of the vault's
+//! region takes. Pure.
 
 use super::Check;
-use crate::model::{Place, geography_of};
+use crate::model::{Atlas, Place, geography_of};
 use crate::store::Site;
 
 /// Compares the places of a vault and of the archive's storage account.
@@ -31,10 +32,51 @@ pub(super) fn check_place(subject: &str, vault: &Place, archive: &Site) -> Vec<C
     vec![apart, region]
 }
 
+/// Where a vault's content is replicated to. Nothing is said of regions that Resource Manager does not show.
+pub(super) fn check_pair(subject: &str, vault: &Place, atlas: &Atlas) -> Option<Check> {
+    let region = &vault.location;
+    match atlas.pair(region) {
+        Some(pair) => {
+            let detail = format!("{region} is replicated to {pair}: what is deleted here is deleted there, too");
+            Some(Check::ok(subject, "region pair", detail))
+        }
+        None if atlas.shows(region) => Some(Check::warn(
+            subject,
+            "region pair",
+            format!("vaults of {region} are replicated nowhere: an outage of the region takes the vault until it ends"),
+            "rehearse a restore into a vault in a second region (docs/RUNBOOK.md)",
+        )),
+        None => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::jobs::doctor::Verdict;
+    use crate::model::Geography;
+
+    #[test]
+    fn a_region_without_replication_is_a_warning_and_one_that_nobody_shows_is_not_spoken_of() {
+        let europe = || Geography::parse("European Union").unwrap();
+        let live = ["westeurope", "westus3", "polandcentral"].map(|region| (region.to_owned(), europe()));
+        let pairs = [("westeurope", "northeurope"), ("westus3", "eastus")];
+        let pairs = pairs.map(|(region, pair)| (region.to_owned(), pair.to_owned()));
+        let atlas = Atlas::default().with_live(live).with_pairs(pairs);
+        let found = |location: &str| {
+            let place = Place { subscription: "s".into(), location: location.into(), geography: None };
+            check_pair("prod", &place, &atlas)
+        };
+        let paired = found("westeurope").unwrap();
+        assert!(paired.verdict == Verdict::Ok && paired.detail.contains("northeurope"), "{paired:?}");
+        assert_eq!(
+            found("westus3").unwrap().verdict,
+            Verdict::Warn,
+            "it has a pair, and vaults are not replicated to it"
+        );
+        assert_eq!(found("polandcentral").unwrap().verdict, Verdict::Warn);
+        assert!(found("uksouth").is_none());
+    }
 
     #[test]
     fn what_takes_both_away_is_a_warning() {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use super::privilege::{check_vault_rights, unknown_rights};
-use super::{Check, check_clock, check_place};
+use super::{Check, check_clock, check_pair, check_place};
 use crate::ambient::Ambient;
 use crate::model::{Kind as ObjectKind, Name, Object, VaultFacts};
 use crate::store::Site;
@@ -44,6 +44,10 @@ pub async fn check_vault(doors: &Doors<'_>, ambient: &Ambient) -> Vec<Check> {
         Some(door) => check_described(name, door.describe(vault.uri()).await, &mut checks),
         None => None,
     };
+    if let (Some(facts), Some(door)) = (&facts, doors.facts) {
+        let atlas = door.atlas(&facts.place.subscription).await;
+        checks.extend(check_pair(name, &facts.place, &atlas));
+    }
     if let (Some(facts), Some(site)) = (&facts, doors.site) {
         checks.extend(check_place(name, &facts.place, site));
     }
