@@ -11,6 +11,7 @@ mod diagnosis;
 mod files;
 mod logging;
 mod metrics;
+mod operator;
 mod progress;
 mod prompt;
 mod render;

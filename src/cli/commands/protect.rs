@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::restore::operator;
 use crate::assemble::Assembly;
 use crate::cli::args::{Extend, Hold, Output, Protect, Selection};
 use crate::cli::console::Console;
+use crate::cli::operator::operator;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render, signals};
 use crate::error::{Error, Kind, Result};

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{confirm, operator, read_plan};
+use super::{confirm, read_plan};
 use crate::assemble::Assembly;
 use crate::cli::args::Apply;
 use crate::cli::commands::identities;
 use crate::cli::commands::rebuild::{self, With};
 use crate::cli::console::Console;
+use crate::cli::operator::operator;
 use crate::cli::progress::Bar;
 use crate::cli::{render, signals};
 use crate::error::{Kind, Result};

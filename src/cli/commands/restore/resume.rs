@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{confirm, operator};
+use super::confirm;
 use crate::assemble::{Archive, Assembly};
 use crate::cli::args::Resume;
 use crate::cli::commands::identities;
 use crate::cli::console::Console;
+use crate::cli::operator::operator;
 use crate::cli::progress::Bar;
 use crate::cli::{restores, signals};
 use crate::error::{Context, Kind, Result};
