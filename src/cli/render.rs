@@ -76,7 +76,7 @@ pub(crate) fn snapshots(snapshots: &[Snapshot]) -> String {
         .map(|s| {
             let status = format!("{:?}", s.status).to_lowercase();
             let [seen, captured, reused, gaps] = [s.seen, s.captured, s.reused, s.gaps].map(|n| n.to_string());
-            [s.vault.clone(), s.sequence.to_string(), time(s.started), status, seen, captured, reused, gaps]
+            [s.vault.host().to_owned(), s.sequence.to_string(), time(s.started), status, seen, captured, reused, gaps]
         })
         .collect();
     under(["vault", "snapshot", "started (UTC)", "status", "objects", "captured", "unchanged", "gaps"], &rows)
@@ -107,7 +107,7 @@ pub(crate) fn objects(listed: &[Listed]) -> String {
                 (None, _, state) => format!("{state:?}").to_lowercase(),
             };
             [
-                l.vault.clone(),
+                l.vault.host().to_owned(),
                 l.object.clone(),
                 state,
                 maybe(l.versions, |n| n.to_string()),
@@ -134,7 +134,7 @@ pub(crate) fn history(history: &History) -> String {
             ]
         })
         .collect();
-    let mut text = format!("{} in {}:\n", history.object, history.vault);
+    let mut text = format!("{} in {}:\n", history.object, history.vault.host());
     text.push_str(&table(["snapshot", "captured (UTC)", "versions", "newest version", "protected"], &rows));
     if history.excluded {
         text.push_str("the archive's policy leaves it out: the newest snapshot did not read it\n");

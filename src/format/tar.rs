@@ -13,6 +13,9 @@ use super::{Error, Fault, json, zst};
 
 const BLOCK: usize = 512;
 
+/// The most values of a JSON file: some forty of each version, of more versions than any vault will list.
+const VALUES_MAX: usize = 1 << 20;
+
 /// A file that such a tar has: its name, and its greatest length in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct File(pub(super) &'static str, pub(super) usize);
@@ -74,6 +77,7 @@ pub(super) fn write_json<T: Serialize>(name: &str, document: &T) -> Result<Zeroi
     serde_json::to_writer(&mut length, document).map_err(failed)?;
     let mut text = Zeroizing::new(Vec::with_capacity(length.0 + 1));
     serde_json::to_writer(&mut *text, document).map_err(failed)?;
+    json::countable(&text, VALUES_MAX).map_err(|error| error.at(name))?;
     text.push(b'\n');
     Ok(text)
 }
@@ -103,6 +107,7 @@ pub(super) fn wipe<'a>(words: impl IntoIterator<Item = &'a mut Box<RawValue>>) {
 pub(super) fn read_json<T: DeserializeOwned>(name: &str, text: &[u8], format: &str) -> Result<T, Error> {
     let text = text.strip_suffix(b"\n");
     let text = text.ok_or_else(|| Error::new(Fault::NotJson, format!("{name}: the newline at the end is missing")))?;
+    json::countable(text, VALUES_MAX).map_err(|error| error.at(name))?;
     json::check_format(text, format).map_err(|error| error.at(name))?;
     serde_json::from_slice(text).map_err(|error| {
         // The error's own text repeats the value, which may be anything.
@@ -154,4 +159,28 @@ fn bounded(name: &str, size: u64, limit: usize) -> Result<usize, Error> {
 
 fn bad(detail: impl Into<String>) -> Error {
     Error::new(Fault::BadTar, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_document_of_more_values_than_memory_is_made_for_is_neither_written_nor_parsed() {
+        const FORMAT: &str = "akv-archiver/test/1";
+        let of = |items: usize| json!({"format": FORMAT, "items": vec![0; items]});
+        // One for the document, one for each brace and bracket, and commas: one between the members, one fewer than items.
+        let most = VALUES_MAX - 3;
+        let text = write_json("a.json", &of(most)).unwrap();
+        assert_eq!(read_json::<Value>("a.json", &text, FORMAT).unwrap(), of(most));
+        let error = write_json("a.json", &of(most + 1)).unwrap_err();
+        assert_eq!(
+            (error.fault, error.to_string().as_str()),
+            (Fault::TooLarge, "a.json: 1048577 values, more than 1048576")
+        );
+        let text = [serde_json::to_vec(&of(most + 1)).unwrap(), b"\n".to_vec()].concat();
+        assert_eq!(read_json::<Value>("a.json", &text, FORMAT).unwrap_err().fault, Fault::TooLarge);
+    }
 }

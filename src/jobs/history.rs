@@ -23,8 +23,8 @@ use crate::model::{Mode, Object, VaultUri};
 /// A committed snapshot, for a list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Snapshot {
-    /// The vault's host.
-    pub vault: String,
+    /// The vault.
+    pub vault: VaultUri,
     /// Its sequence number in the vault's log.
     pub sequence: u64,
     /// When the run began.
@@ -46,8 +46,8 @@ pub struct Snapshot {
 /// An object in the newest snapshot of its vault.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listed {
-    /// The vault's host.
-    pub vault: String,
+    /// The vault.
+    pub vault: VaultUri,
     /// `KIND/NAME`.
     pub object: String,
     /// What the newest snapshot says of it.
@@ -130,7 +130,7 @@ pub async fn snapshots(reader: &Reader<'_>, vault: &VaultUri) -> Result<Vec<Snap
     let each = log.snapshots().iter();
     Ok(each
         .map(|snapshot| Snapshot {
-            vault: vault.host().to_owned(),
+            vault: vault.clone(),
             sequence: snapshot.sequence,
             started: snapshot.started,
             status: snapshot.status,
@@ -190,7 +190,7 @@ fn listed_as(
     capture: Option<&CaptureRef>,
 ) -> Listed {
     Listed {
-        vault: vault.host().to_owned(),
+        vault: vault.clone(),
         object: object.to_string(),
         state,
         versions,
@@ -204,8 +204,8 @@ fn listed_as(
 /// The captures of an object over time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
-    /// The vault's host.
-    pub vault: String,
+    /// The vault.
+    pub vault: VaultUri,
     /// `KIND/NAME`.
     pub object: String,
     /// Its captures, the newest first.
@@ -256,7 +256,7 @@ pub async fn captures(reader: &Reader<'_>, vault: &VaultUri, object: &Object) ->
     match captures.is_empty() && unreadable.is_empty() {
         true => Err(search::unknown("the archive", vault, object, excluded)),
         false => {
-            let (vault, object) = (vault.host().to_owned(), object.to_string());
+            let (vault, object) = (vault.clone(), object.to_string());
             Ok(History { vault, object, captures, excluded, unreadable })
         }
     }

@@ -60,6 +60,12 @@ pub struct SettingsFrom {
     pub capture: Box<CaptureRef>,
 }
 
+/// What every version of a plan has.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+}
+
 impl Plan {
     /// The value of [`Plan::format`].
     pub const FORMAT: &str = "akv-archiver/plan/1";
@@ -67,13 +73,15 @@ impl Plan {
     /// The longest plan file, in bytes. A step takes one or two kilobytes; a hundred thousand objects fit.
     pub const FILE_MAX: u64 = 256 * 1024 * 1024;
 
+    /// Whether bytes are a plan, of whichever version: what a newer one may replace. A plan is made again in a moment,
+    /// whoever made it; anything else may be dear.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<Head>(bytes).is_ok_and(|head| head.format.starts_with("akv-archiver/plan/"))
+    }
+
     /// Reads a plan file. Refuses with `Usage` what is no plan, is one of another version, holds a field or a code that
     /// this program does not know, or contradicts itself: a plan goes through hands, and editors.
     pub fn parse(bytes: &[u8]) -> Result<Plan> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-        }
         if bytes.len() as u64 > Plan::FILE_MAX {
             return Err(Error::usage(format!("the plan is longer than {} bytes", Plan::FILE_MAX)));
         }

@@ -163,22 +163,9 @@ fn bounded(length: usize) -> Result<(), Error> {
     })
 }
 
-/// Refuses a line with more values than an entry may have, before room is made for them. Of a text that is no JSON the
-/// part before its first fault is counted rightly, and no more than that is ever parsed.
+/// Refuses a line with more values than an entry may have, before room is made for them.
 fn countable(line: &[u8]) -> Result<(), Error> {
-    let (mut values, mut quoted, mut escaped) = (1_usize, false, false);
-    for byte in line {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' | b',' if !quoted => values += 1,
-            _ => {}
-        }
-    }
-    let fits = values <= VALUES_MAX;
-    fits.then_some(())
-        .ok_or_else(|| Error::new(Fault::TooLarge, format!("the entry has {values} values, more than {VALUES_MAX}")))
+    json::countable(line, VALUES_MAX).map_err(|error| error.at("the entry"))
 }
 
 /// What the members of one entry must say of each other. Returns the vault.

@@ -1,6 +1,5 @@
 //! `restore plan`: arguments into a request, the plan into a file and onto the screen.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::cli::commands::rebuild::{self, With};
 use crate::cli::console::Console;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::jobs::restore::settings::{self, Rebuild};
 use crate::jobs::restore::{Eyes, Point, Request, Selection, bring, make_plan, plan_files};
 use crate::model::VaultUri;
@@ -20,7 +19,7 @@ use crate::vault;
 
 /// Makes a plan, writes it and prints it.
 pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Arguments) -> Result<ExitCode> {
-    replaceable(&arguments.out)?;
+    files::replaceable(&arguments.out, "plan", Plan::FILE_MAX, Plan::is_one)?;
     let (mut plan, around) = make(assembly, console, &arguments).await?;
     let (rebuild, vault_settings) = match around {
         Some(around) => {
@@ -153,21 +152,4 @@ fn request(arguments: &Arguments) -> Result<(Request, Option<VaultUri>)> {
         single_restore_override: arguments.override_single_restore.clone(),
     };
     Ok((Request { selection, point, allowed, vault_settings: arguments.with_vault_settings }, vault))
-}
-
-/// Refuses to write over what is no plan. A plan is made again in a moment, whoever made it; anything else may be dear.
-fn replaceable(path: &Path) -> Result<()> {
-    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-        return Ok(());
-    }
-    let bytes = files::read(path, Plan::FILE_MAX).context("couldn't write the plan")?;
-    #[derive(serde::Deserialize)]
-    struct Head {
-        format: String,
-    }
-    match serde_json::from_slice::<Head>(&bytes) {
-        Ok(head) if head.format.starts_with("akv-archiver/plan/") => Ok(()),
-        _ => Err(Error::new(Kind::Conflict, format!("{} is there, and is no plan", path.display()))
-            .hint("name another file with --out; only an earlier plan is replaced")),
-    }
 }
