@@ -25,6 +25,7 @@ fn want(house: &House, action: ProtectAction) -> Want {
         until: until.filter(|_| action == ProtectAction::Extend),
         lock: false,
         reason: Some("case 7".to_owned()),
+        tag: None,
         classes: Class::ALL.to_vec(),
         paths: Vec::new(),
     }

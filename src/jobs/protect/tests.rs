@@ -28,6 +28,7 @@ fn want(action: ProtectAction) -> Want {
         until: None,
         lock: false,
         reason: Some("case 7".to_owned()),
+        tag: None,
         classes: Class::ALL.to_vec(),
         paths: Vec::new(),
     }
