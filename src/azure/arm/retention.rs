@@ -193,3 +193,50 @@ fn standing(id: &str, container: &Value, policy: &Value) -> Option<Standing> {
         held_appends,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(container: &str, policy: &str) -> Option<Standing> {
+        let json = |text: &str| serde_json::from_str(text).unwrap();
+        standing("/c", &json(container), &json(policy))
+    }
+
+    const LOCKED: &str = r#"{"etag":"\"a\"","properties":{"immutabilityPeriodSinceCreationInDays":3,"state":"Locked"}}"#;
+
+    #[test]
+    fn extensions_are_counted_in_the_history_and_unknown_without_one() {
+        let history = |words: &str| format!(r#"{{"properties":{{"immutabilityPolicy":{{"updateHistory":[{words}]}}}}}}"#);
+        let updates = r#"{"update":"put"},{"update":"lock"},{"update":"Extend"},{"update":"extend"},{"unheard":1}"#;
+        let used = |container: &str, policy: &str| read(container, policy).unwrap().whole.period.unwrap().extensions;
+        assert_eq!(used(&history(updates), LOCKED), Some(2));
+        assert_eq!(used(&history(""), LOCKED), Some(0));
+        assert_eq!(used(r#"{"properties":{}}"#, LOCKED), None);
+        assert_eq!(used(&history(updates), &LOCKED.replace("Locked", "Unlocked")), Some(0), "only what is locked uses them up");
+    }
+
+    #[test]
+    fn a_policy_that_is_gone_is_none_and_one_without_an_etag_cannot_be_changed() {
+        let gone = r#"{"etag":"","properties":{"immutabilityPeriodSinceCreationInDays":0,"state":"Deleted"}}"#;
+        for policy in [gone, "null"] {
+            assert_eq!(read("{}", policy).unwrap().whole.period, None);
+        }
+        assert!(read("{}", &LOCKED.replace(r#"\"a\""#, "")).is_none());
+    }
+
+    #[test]
+    fn what_lets_a_blob_be_appended_to_stays_as_it_is() {
+        let policy = LOCKED.replace("Locked", "Unlocked").replace("{\"imm", "{\"allowProtectedAppendWritesAll\":true,\"imm");
+        let held = r#"{"properties":{"legalHold":{"tags":[],"protectedAppendWritesHistory":{"allowProtectedAppendWritesAll":true}}}}"#;
+        let standing = read(held, &policy).unwrap();
+        let (.., body) = standing.request(&Change::Period(9));
+        let properties = json!({"allowProtectedAppendWritesAll": true, "immutabilityPeriodSinceCreationInDays": 9});
+        assert_eq!(body.unwrap(), json!({"properties": properties}));
+        let tag = HoldTag::parse("case7").unwrap();
+        let (.., body) = standing.request(&Change::Hold(&tag));
+        assert_eq!(body.unwrap(), json!({"tags": ["case7"], "allowProtectedAppendWritesAll": true}));
+        let (.., body) = standing.request(&Change::Release(&tag));
+        assert_eq!(body.unwrap(), json!({"tags": ["case7"]}));
+    }
+}
