@@ -2,6 +2,7 @@
 //! it, is all that a role with `blobs/add` allows and all that a WORM container lets pass (`azure.md` §7.2).
 
 mod protect;
+mod seat;
 mod whole;
 
 use std::num::NonZero;
@@ -19,7 +20,6 @@ use azure_storage_blob::models::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use chrono::TimeDelta;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use md5::{Digest as _, Md5};
 use tokio::sync::OnceCell;
@@ -32,8 +32,8 @@ use super::listing::{BlobPage, blob_page, md5, yes};
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire::Answer;
-use crate::model::{Mode, Permissions, StorePath};
-use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Seat, Site, Worm};
+use crate::model::{Mode, StorePath};
+use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Worm};
 use crate::vault::Load;
 
 /// Blobs in a page of a listing. Azure gives up to 5,000; a page is held whole, in several forms, and this many cost
@@ -310,46 +310,6 @@ impl Read for Container {
             None => (None, None),
         };
         Ok(Guard { worm, lock, days, legal_hold: answer.header("x-ms-has-legal-hold").is_some_and(yes) })
-    }
-}
-
-#[async_trait]
-impl Seat for Container {
-    async fn site(&self) -> Result<Site, Error> {
-        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
-        arm.site(&self.address).await.map_err(managed)
-    }
-
-    async fn rights(&self) -> Result<Permissions, Error> {
-        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
-        arm.container_rights(&self.address).await.map_err(managed)
-    }
-
-    async fn clock_skew(&self) -> Option<TimeDelta> {
-        if self.caller.meter().skew().is_none() {
-            // A refusal tells the time as well as an answer does.
-            drop(self.guard().await);
-        }
-        self.caller.meter().skew()
-    }
-}
-
-fn unmanaged() -> Error {
-    Error::new(Condition::Denied, "the management plane was not to be asked")
-}
-
-/// A failure of the management plane, as one of the store.
-fn managed(error: crate::vault::Error) -> Error {
-    let condition = match error.condition {
-        crate::vault::Condition::Denied => Condition::Denied,
-        crate::vault::Condition::NotFound => Condition::NotFound,
-        crate::vault::Condition::Malformed => Condition::Malformed,
-        _ => Condition::Unavailable,
-    };
-    let plain = Error::new(condition, error.message);
-    match error.hint {
-        Some(hint) => plain.hint(hint),
-        None => plain,
     }
 }
 

@@ -354,9 +354,9 @@ impl Reader<'_> {
         match path {
             [] => Ok(shapes::account(account)),
             ["blobservices", "default"] => Ok(shapes::blob_service(account)),
-            [_, _, "containers"] => {
-                self.page(account.containers.iter().map(|it| shapes::container(account, it, &self.world.tenant_id)).collect())
-            }
+            [_, _, "containers"] => self.page(
+                account.containers.iter().map(|it| shapes::container(account, it, &self.world.tenant_id)).collect(),
+            ),
             [_, _, "containers", name] => Ok(shapes::container(account, container(name)?, &self.world.tenant_id)),
             [_, _, "containers", name, .., "permissions"] => {
                 container(name)?;

@@ -16,7 +16,8 @@ use futures::stream::{BoxStream, StreamExt as _};
 use md5::{Digest as _, Md5};
 
 use super::{
-    Append, Condition, Created, Error, Guard, Listed, Period, Protect, Protection, Reach, Read, Whole, Worm, check_until,
+    Append, Condition, Created, Error, Guard, Listed, Period, Protect, Protection, Reach, Read, Whole, Worm,
+    check_until,
 };
 use crate::ambient::Clock;
 use crate::model::{HoldTag, Mode, StorePath};

@@ -100,7 +100,8 @@ impl Whole {
             false => drop(tags.remove(tag.as_str())),
         }
         if held && tags.len() > MOST_TAGS {
-            let text = format!("there are {} legal holds already, and no more than {MOST_TAGS} can be", self.tags.len());
+            let text =
+                format!("there are {} legal holds already, and no more than {MOST_TAGS} can be", self.tags.len());
             return Err(Error::new(Condition::Refused, text).hint("use a tag that is there, or lift one first"));
         }
         Ok(tags)

@@ -7,10 +7,11 @@ use akv_archiver::emulator::faults::{Action, Rule, When};
 
 use crate::support::world::{SEED, World};
 
-/// Starts a command whose request number `n` never gets an answer, kills it there, and tells whether it got that far.
-fn killed_at(world: &World, arguments: &[&str], n: u64, when: When) -> bool {
+/// Starts a command whose request number `n` to such hosts never gets an answer, kills it there, and tells whether it got
+/// that far.
+fn killed_at(world: &World, arguments: &[&str], host: &str, n: u64, when: When) -> bool {
     let before = world.azure.requests().len();
-    world.azure.fault(Rule::new(Action::Stall(when)).window(n, 1)).unwrap();
+    world.azure.fault(Rule::new(Action::Stall(when)).host(host).window(n, 1)).unwrap();
     let mut child = world
         .command(arguments)
         .stdout(std::process::Stdio::null())
@@ -46,7 +47,7 @@ fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
             let value = format!(r#"{{"value":"{n}"}}"#);
             world.stranger().vault("PUT", "prod.vault.azure.net/secrets/app", &value);
             world.azure.advance(Duration::from_secs(5));
-            if !killed_at(&world, &["snapshot"], n, when) {
+            if !killed_at(&world, &["snapshot"], "*", n, when) {
                 break;
             }
             points += 1;
@@ -62,9 +63,10 @@ fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
     assert!(points > 40, "only {points} points were tried");
 }
 
-/// Requests to Resource Manager among them, which no other door makes.
+/// At each request to Resource Manager, which the crash matrix has not: its doors are the store's. Those to the log are as
+/// many as there are entries, and each run adds one.
 #[test]
-fn a_change_of_a_whole_container_that_is_killed_at_any_request_completes_when_run_again() {
+fn a_change_of_a_whole_container_that_is_killed_at_any_request_about_it_completes_when_run_again() {
     let seed = SEED.replace("count = 3", "count = 1").replace(
         "{ name = \"plain\" }",
         "{ name = \"plain\" }, { name = \"loose\", worm = \"container-level\", days = 365 }",
@@ -74,29 +76,30 @@ fn a_change_of_a_whole_container_that_is_killed_at_any_request_completes_when_ru
         let world = World::new(&seed);
         world.init("prod", "loose").succeeded();
         world.run(&["snapshot"]).succeeded();
+        let (mut days, mut entries) = (Some(365), Some(1));
         for n in 0.. {
             // An unlocked policy takes any number of extensions: each run has one to make.
             let period = format!("{}d", 400 + n);
             let extend = ["protect", "extend", "--for", &period, "--yes"];
-            let before = world.json(&["protect", "status"]).1;
-            let told = world.json(&["protect", "extend", "--for", &period]).1["container"]["days_after"].clone();
-            if !killed_at(&world, &extend, n, when) {
+            if !killed_at(&world, &extend, "management.azure.com", n, when) {
                 break;
             }
             points += 1;
-            let after = world.json(&["protect", "status"]).1;
-            let entries = |standing: &serde_json::Value| standing["classes"][1]["versions"].as_u64().unwrap();
-            let changed = after["store"]["days"] != before["store"]["days"];
-            assert!(!changed || entries(&after) > entries(&before), "killed at request {n}: nothing tells of the change");
+            assert_ne!(world.json(&["verify"]).1["status"], "tampered", "killed at request {n}");
             let (code, again) = world.json(&extend);
             assert!(code == 0 && matches!(again["status"].as_str(), Some("done" | "nothing")), "{n}: {again:#}");
-            assert_eq!(again["container"]["days_after"], told, "killed at request {n}");
-            assert_ne!(world.json(&["verify"]).1["status"], "tampered", "killed at request {n}");
+            let longer = again["container"]["days_after"].as_u64();
+            let told = world.json(&["verify"]).1["checked"]["entries"].as_u64();
+            assert!(
+                longer > days && told > entries,
+                "killed at request {n}: {days:?} {entries:?}, then {longer:?} {told:?}"
+            );
+            (days, entries) = (longer, told);
         }
         assert_eq!(world.json(&["protect", "extend", "--for", "30d", "--lock", "--yes"]).1["status"], "done");
         world.run(&["verify"]).succeeded();
     }
-    assert!(points > 20, "only {points} points were tried");
+    assert!(points >= 20, "only {points} points were tried");
     println!("protect of a container, killed: {points} points were tried");
 }
 

@@ -18,8 +18,7 @@ fn paths(world: &World) -> Vec<String> {
 
 /// The names of all blobs in a container.
 pub(super) fn paths_in(world: &World, container: &str) -> Vec<String> {
-    let (status, body) =
-        world.stranger().blob("GET", &format!("{container}?restype=container&comp=list"), &[], b"");
+    let (status, body) = world.stranger().blob("GET", &format!("{container}?restype=container&comp=list"), &[], b"");
     assert_eq!(status, 200);
     let text = String::from_utf8(body).unwrap();
     let names = text.split("<Name>").skip(1).filter_map(|rest| rest.split("</Name>").next());

@@ -180,9 +180,9 @@ fn standing(id: &str, container: &Value, policy: &Value) -> Option<Standing> {
         return None;
     }
     let tags = container.pointer("/properties/legalHold/tags").and_then(Value::as_array).into_iter().flatten();
-    let tags: BTreeSet<String> =
-        tags.filter_map(|tag| Some(tag.get("tag")?.as_str()?.to_ascii_lowercase())).collect();
-    let appends = APPENDS.into_iter().filter_map(|name| Some((name.to_owned(), policy.get("properties")?.get(name)?.clone())));
+    let tags: BTreeSet<String> = tags.filter_map(|tag| Some(tag.get("tag")?.as_str()?.to_ascii_lowercase())).collect();
+    let appends =
+        APPENDS.into_iter().filter_map(|name| Some((name.to_owned(), policy.get("properties")?.get(name)?.clone())));
     let held_appends =
         of(container, "/properties/legalHold/protectedAppendWritesHistory/allowProtectedAppendWritesAll")
             .and_then(|value| value.as_bool());
@@ -203,17 +203,23 @@ mod tests {
         standing("/c", &json(container), &json(policy))
     }
 
-    const LOCKED: &str = r#"{"etag":"\"a\"","properties":{"immutabilityPeriodSinceCreationInDays":3,"state":"Locked"}}"#;
+    const LOCKED: &str =
+        r#"{"etag":"\"a\"","properties":{"immutabilityPeriodSinceCreationInDays":3,"state":"Locked"}}"#;
 
     #[test]
     fn extensions_are_counted_in_the_history_and_unknown_without_one() {
-        let history = |words: &str| format!(r#"{{"properties":{{"immutabilityPolicy":{{"updateHistory":[{words}]}}}}}}"#);
+        let history =
+            |words: &str| format!(r#"{{"properties":{{"immutabilityPolicy":{{"updateHistory":[{words}]}}}}}}"#);
         let updates = r#"{"update":"put"},{"update":"lock"},{"update":"Extend"},{"update":"extend"},{"unheard":1}"#;
         let used = |container: &str, policy: &str| read(container, policy).unwrap().whole.period.unwrap().extensions;
         assert_eq!(used(&history(updates), LOCKED), Some(2));
         assert_eq!(used(&history(""), LOCKED), Some(0));
         assert_eq!(used(r#"{"properties":{}}"#, LOCKED), None);
-        assert_eq!(used(&history(updates), &LOCKED.replace("Locked", "Unlocked")), Some(0), "only what is locked uses them up");
+        assert_eq!(
+            used(&history(updates), &LOCKED.replace("Locked", "Unlocked")),
+            Some(0),
+            "only what is locked uses them up"
+        );
     }
 
     #[test]
@@ -227,7 +233,8 @@ mod tests {
 
     #[test]
     fn what_lets_a_blob_be_appended_to_stays_as_it_is() {
-        let policy = LOCKED.replace("Locked", "Unlocked").replace("{\"imm", "{\"allowProtectedAppendWritesAll\":true,\"imm");
+        let policy =
+            LOCKED.replace("Locked", "Unlocked").replace("{\"imm", "{\"allowProtectedAppendWritesAll\":true,\"imm");
         let held = r#"{"properties":{"legalHold":{"tags":[],"protectedAppendWritesHistory":{"allowProtectedAppendWritesAll":true}}}}"#;
         let standing = read(held, &policy).unwrap();
         let (.., body) = standing.request(&Change::Period(9));

@@ -1,7 +1,8 @@
 //! A container that is protected as a whole, for `store::Protect`: its policy made longer and locked, its legal holds put
 //! on and lifted. Each change is asked for once and then looked at: an answer may be lost, and a yes may be worth nothing.
 
-use super::{Container, ROUNDS, managed, unmanaged};
+use super::seat::{managed, unmanaged};
+use super::{Container, ROUNDS};
 use crate::azure::arm::{Arm, Change, Standing};
 use crate::store::{Condition, Error, MOST_EXTENSIONS, MOST_TAGS, Whole};
 use crate::vault;
@@ -34,11 +35,13 @@ impl Container {
                 return Ok(standing.whole);
             }
             if granted {
-                let text = format!("couldn't protect container {}: the answer was yes, and nothing changed", self.address);
+                let text =
+                    format!("couldn't protect container {}: the answer was yes, and nothing changed", self.address);
                 return Err(Error::new(Condition::Malformed, text));
             }
             if seen.is_some_and(|seen| seen.stamp != standing.whole.stamp) {
-                let text = format!("the immutability policy of container {} is not the one that was seen", self.address);
+                let text =
+                    format!("the immutability policy of container {} is not the one that was seen", self.address);
                 return Err(Error::new(Condition::Changed, text).hint("somebody changed it meanwhile: run again"));
             }
             match arm.change(&standing, change).await {
@@ -191,7 +194,11 @@ mod tests {
             assert_eq!((whole.period.unwrap().days, whole.stamp.as_str()), (400, "\"b\""));
             let sent = &writes(&stage)[0];
             assert_eq!((sent.method.as_str(), sent.header("if-match")), (method, Some("\"a\"")));
-            assert!(sent.url.contains(&format!("{ACCOUNT}/blobServices/default/containers/vaults{path}")), "{}", sent.url);
+            assert!(
+                sent.url.contains(&format!("{ACCOUNT}/blobServices/default/containers/vaults{path}")),
+                "{}",
+                sent.url
+            );
             assert_eq!(std::str::from_utf8(&sent.body).unwrap(), body);
         }
         let steps = look(&[], 0, (365, "Unlocked", "a")).into_iter().chain([answer(200, "{}")]);
@@ -250,7 +257,8 @@ mod tests {
     #[tokio::test]
     async fn refusals_name_the_role_and_tell_of_five_extensions() {
         let step = |status, state| look(&["case7"], 5, (365, state, "a")).into_iter().chain([refused(status)]);
-        for (state, action) in [("Locked", "immutabilityPolicies/extend/action"), ("Unlocked", "immutabilityPolicies/write")]
+        for (state, action) in
+            [("Locked", "immutabilityPolicies/extend/action"), ("Unlocked", "immutabilityPolicies/write")]
         {
             let (_, container) = stage(step(403, state));
             let error = container.extend_whole(&seen("a"), 400).await.unwrap_err();

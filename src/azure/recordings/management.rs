@@ -137,8 +137,7 @@ async fn change(it: &Interaction, body: &Value) -> &'static str {
 
 async fn hold(it: &Interaction, body: &Value) -> &'static str {
     let holds = |tags: &Value| {
-        let tags: Vec<String> =
-            tags.as_array().unwrap().iter().map(|tag| format!(r#"{{"tag":{tag}}}"#)).collect();
+        let tags: Vec<String> = tags.as_array().unwrap().iter().map(|tag| format!(r#"{{"tag":{tag}}}"#)).collect();
         answer(200, format!(r#"{{"properties":{{"legalHold":{{"tags":[{}]}}}}}}"#, tags.join(",")))
     };
     let asked: Value = serde_json::from_str(&it.body).unwrap();

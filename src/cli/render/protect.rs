@@ -5,9 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{SHOWN, maybe, plural, time};
 use crate::cli::table::table;
 use crate::format::entry::ProtectAction;
-use crate::jobs::protect::{Report, Row, Standing, Status, Turned};
+use crate::jobs::protect::{MOST_EXTENSIONS, Report, Row, Standing, Status, Turned};
 use crate::model::Mode;
-use crate::store::MOST_EXTENSIONS;
 
 /// How everything is protected: by class, and by vault where there are several.
 pub(crate) fn standing(standing: &Standing) -> String {

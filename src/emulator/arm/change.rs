@@ -165,7 +165,8 @@ fn told(why: Ungoverned) -> Refusal {
         Ungoverned::Versions => Refusal {
             status: StatusCode::CONFLICT,
             code: "ContainerOperationFailure",
-            message: "The emulator changes no default policy and sets no hold where versions have their own.".to_owned(),
+            message: "The emulator changes no default policy and sets no hold where versions have their own."
+                .to_owned(),
         },
         Ungoverned::Protected => Refusal {
             status: StatusCode::CONFLICT,

@@ -171,8 +171,7 @@ impl Container {
 
     /// Adds tags, in lower case (DOC: three to 23 letters and digits). Those that are there stay (DOC).
     fn hold(&mut self, tags: &[String], tick: Tick, by: &str) -> Result<(), Ungoverned> {
-        let fits =
-            |tag: &String| (3..=23).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let fits = |tag: &String| (3..=23).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if tags.is_empty() || !tags.iter().all(fits) {
             return Err(Ungoverned::Tags);
         }
@@ -232,7 +231,10 @@ mod tests {
             assert_eq!(govern(&mut blobs, Some(&facts.etag), change), Err(Ungoverned::State));
         }
         for days in 4..9 {
-            assert_eq!(govern(&mut blobs, Some(&facts.etag), Governed::Extend(Some(days - 1))), Err(Ungoverned::Period));
+            assert_eq!(
+                govern(&mut blobs, Some(&facts.etag), Governed::Extend(Some(days - 1))),
+                Err(Ungoverned::Period)
+            );
             facts = govern(&mut blobs, Some(&facts.etag), Governed::Extend(Some(days))).unwrap();
         }
         assert_eq!(govern(&mut blobs, Some(&facts.etag), Governed::Extend(Some(99))), Err(Ungoverned::Extensions));

@@ -20,3 +20,5 @@ pub use report::{Report, Status};
 pub use standing::{Row, Standing, Store, VaultRows, standing};
 pub use survey::{Found, survey};
 pub use whole::{Turn, Turned};
+
+pub use crate::store::MOST_EXTENSIONS;

@@ -163,8 +163,8 @@ impl Plan {
 /// all of them.
 ///
 /// # Errors
-/// `Usage` for a time that no policy can have, and for a choice that the store does not offer; `Refused` for what the
-/// store's rules forbid.
+/// `Usage` for a time that no policy can have; `Refused` for a choice that the store does not offer, and for what its rules
+/// forbid.
 pub async fn plan(
     keeper: &dyn store::Protect,
     reader: &Reader<'_>,

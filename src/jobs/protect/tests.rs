@@ -223,7 +223,7 @@ async fn what_cannot_be_is_refused_before_anything_is_written() {
     assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
     let tagged = Want { tag: HoldTag::parse("case7"), ..want(ProtectAction::Hold) };
     let error = plan(&house.store, &reader, &vaults, tagged, &Silent, house.ambient.now()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Usage, "holds on versions have no tags");
+    assert_eq!(error.kind(), Kind::Refused, "holds on versions have no tags");
     assert_eq!(house.files("/log/").await.len(), 2);
 }
 
@@ -407,7 +407,7 @@ async fn what_a_whole_cannot_be_is_refused_before_anything_is_written() {
         (&[], all(want(ProtectAction::Hold))),
     ] {
         let error = ask(named, want).await;
-        assert_eq!(error.kind(), Kind::Usage, "{error}");
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
     }
     let far = ask(&[], lasting(&house, 146_001).await).await;
     assert_eq!(far.kind(), Kind::Refused, "{far}");

@@ -111,31 +111,44 @@ impl Turn {
 /// Refuses what cannot be asked of a whole, or of single versions.
 pub(super) fn check(want: &Want, narrowed: bool, reach: &Reach) -> Result<()> {
     match (reach, want.action) {
-        (Reach::Whole(_), _) if narrowed => Err(Error::usage("files cannot be chosen here")
-            .hint("the container's policy covers every file in it: leave out --vault, --class and --path")),
+        (Reach::Whole(_), _) if narrowed => Err(refused(
+            "files cannot be chosen here",
+            "the policy covers every file of the container: leave out --vault, --class and --path",
+        )),
         (Reach::Whole(_), ProtectAction::Hold | ProtectAction::Release) if want.tag.is_none() => Err(untagged()),
-        (Reach::Versions, _) if want.tag.is_some() => Err(Error::usage("legal holds on versions have no tags")
-            .hint("leave out --tag: this container holds versions one by one; --reason says why")),
+        (Reach::Versions, _) if want.tag.is_some() => Err(refused(
+            "legal holds on versions have no tags",
+            "leave out --tag: this container holds versions one by one; --reason says why",
+        )),
         _ => Ok(()),
     }
 }
 
 fn untagged() -> Error {
-    Error::usage("a legal hold on a whole container has a tag")
-        .hint("say --tag TAG, 3 to 23 letters and digits, such as the number of the case")
+    refused(
+        "a legal hold on a whole container has a tag",
+        "say --tag TAG, 3 to 23 letters and digits, such as the number of the case",
+    )
 }
 
 fn unruled() -> Error {
-    Error::new(Kind::Refused, "the container has no immutability policy that could be extended")
-        .hint("set one first: `az storage container immutability-policy create`; or archive into a container that has one")
+    refused(
+        "the container has no immutability policy that could be extended",
+        "set one first: `az storage container immutability-policy create`; or archive into a container that has one",
+    )
+}
+
+fn refused(why: &str, hint: &str) -> Error {
+    Error::new(Kind::Refused, why).hint(hint)
 }
 
 /// Days from the creation of the oldest file until that time, begun ones counted.
 fn days(until: DateTime<Utc>, oldest: DateTime<Utc>) -> Result<u32> {
     let seconds = (until - oldest).num_seconds().max(0);
     let days = seconds / 86_400 + i64::from(seconds % 86_400 > 0);
-    u32::try_from(days)
-        .map_err(|_| Error::new(Kind::Refused, format!("no policy can be longer than {MOST_DAYS} days, and not {days}")))
+    u32::try_from(days).map_err(|_| {
+        Error::new(Kind::Refused, format!("no policy can be longer than {MOST_DAYS} days, and not {days}"))
+    })
 }
 
 /// Refuses to go on where something changed since the plan was made: people agreed to other numbers.

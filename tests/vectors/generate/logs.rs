@@ -2,8 +2,8 @@
 
 use akv_archiver::format::archive;
 use akv_archiver::format::entry::{
-    Became, Change, Class, Container, Entry, Event, IntentStep, LogFile, Outcome, Protect, ProtectAction, RestoreIntent,
-    RestoreResult, SnapshotRef, list,
+    Became, Change, Class, Container, Entry, Event, IntentStep, LogFile, Outcome, Protect, ProtectAction,
+    RestoreIntent, RestoreResult, SnapshotRef, list,
 };
 use akv_archiver::format::paths;
 use akv_archiver::model::{Digest, HoldTag, Object};
@@ -102,10 +102,7 @@ fn whole(action: ProtectAction) -> LogFile {
         until: extends.then(|| "2028-01-01T00:00:00Z".parse().unwrap()),
         lock: extends,
         classes: vec![Class::Archive],
-        container: Some(Container {
-            days: extends.then_some(800),
-            tag: HoldTag::parse("case7").filter(|_| !extends),
-        }),
+        container: Some(Container { days: extends.then_some(800), tag: HoldTag::parse("case7").filter(|_| !extends) }),
         paths: Vec::new(),
         reason: (!extends).then(|| "case 7".to_owned()),
         operator: "ada".to_owned(),
