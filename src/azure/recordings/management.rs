@@ -124,7 +124,8 @@ async fn change(it: &Interaction, body: &Value) -> &'static str {
         true => container.extend_whole(&seen(), days).await,
         false => container.lock_whole(&seen()).await,
     };
-    let whole = whole.expect(&it.place());
+    let place = it.place();
+    let whole = whole.expect(&place);
     assert_eq!(whole.period, Some(Period { days, locked: true, extensions: None }), "{}", it.place());
     assert_eq!(Some(whole.stamp.as_str()), body["etag"].as_str());
     let sent = stage.fake.log().into_iter().find(|sent| sent.method == "POST").unwrap();
@@ -146,7 +147,8 @@ async fn hold(it: &Interaction, body: &Value) -> &'static str {
     let policy = || policy_of(3, "Locked");
     let (_, container) = changed(it, [holds(&before), policy()], [holds(&body["tags"]), policy()]);
     let tag = HoldTag::parse(asked["tags"][0].as_str().unwrap()).unwrap();
-    let whole = container.hold_whole(&tag, held).await.expect(&it.place());
+    let place = it.place();
+    let whole = container.hold_whole(&tag, held).await.expect(&place);
     assert_eq!(whole.tags.len(), body["tags"].as_array().unwrap().len(), "{}", it.place());
     "hold"
 }
