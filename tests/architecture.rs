@@ -92,7 +92,7 @@ const DOORS: &[(&str, &str, &[&str], &str)] = &[
     (
         "store/protect.rs",
         "trait Protect:",
-        &["admits", "extend", "hold"],
+        &["reach", "extend", "hold", "extend_whole", "lock_whole", "hold_whole"],
         "whoever may protect files for longer has no way to shorten, unlock or delete",
     ),
     (

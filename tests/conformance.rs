@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use akv_archiver::ambient::ManualClock;
-use akv_archiver::model::{Mode, StorePath};
+use akv_archiver::model::{HoldTag, Mode, StorePath};
 use akv_archiver::store::directory::Directory;
 use akv_archiver::store::memory::Memory;
-use akv_archiver::store::{Append, Condition, Listed, Protect, Wish, Worm};
+use akv_archiver::store::{Append, Condition, Listed, Period, Protect, Reach, Worm};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
@@ -175,9 +175,7 @@ async fn messages_name_the_path(store: &dyn Append, prefix: &str) {
 /// What a store does in which each version has a protection of its own. `now` is the store's time; a version is locked for
 /// 365 days when it is made.
 pub(crate) async fn protection<S: Append + Protect>(store: &S, prefix: &str, now: DateTime<Utc>) {
-    for wish in [Wish::Extend { days: 400 }, Wish::Hold, Wish::Release] {
-        store.admits(wish).await.unwrap();
-    }
+    assert_eq!(store.reach().await.unwrap(), Reach::Versions);
     let at = |days| DateTime::from_timestamp((now + TimeDelta::days(days)).timestamp(), 0).unwrap();
     let (one, other) = (path(format!("{prefix}/one")), path(format!("{prefix}/other")));
     let version = store.create(&one, Bytes::from_static(b"x")).await.unwrap().version;
@@ -215,6 +213,48 @@ pub(crate) async fn protection<S: Append + Protect>(store: &S, prefix: &str, now
     }
 }
 
+/// What a store does that is protected as a whole, with a locked policy of 365 days and no legal hold.
+pub(crate) async fn whole_protection<S: Append + Protect>(store: &S, prefix: &str, now: DateTime<Utc>) {
+    no_protection(store, prefix, now).await;
+    let reach = async || match store.reach().await.unwrap() {
+        Reach::Whole(whole) => whole,
+        Reach::Versions => panic!("it is protected as a whole"),
+    };
+    let first = reach().await;
+    assert_eq!(first.period, Some(Period { days: 365, locked: true, extensions: Some(0) }));
+    assert_eq!(store.extend_whole(&first, 30).await.unwrap(), first, "it never grows shorter");
+    assert_eq!(store.lock_whole(&first).await.unwrap(), first, "it is locked already");
+    let mut seen = first.clone();
+    for (extension, days) in (1..=5).zip(400..) {
+        let longer = store.extend_whole(&seen, days).await.unwrap();
+        assert_eq!(longer.period, Some(Period { days, locked: true, extensions: Some(extension) }));
+        assert_eq!((store.extend_whole(&seen, days).await.unwrap(), reach().await), (longer.clone(), longer.clone()));
+        assert_eq!(store.guard().await.unwrap().days, Some(days));
+        let stale = store.extend_whole(&seen, 500).await.unwrap_err();
+        let refused = if extension == 5 { [Condition::Refused, Condition::Changed] } else { [Condition::Changed; 2] };
+        assert!(refused.contains(&stale.condition), "{stale}");
+        seen = longer;
+    }
+    assert_eq!(store.extend_whole(&seen, 500).await.unwrap_err().condition, Condition::Refused, "five times, no more");
+    let tag = |text: &str| HoldTag::parse(text).unwrap();
+    for (text, held, tags) in [
+        ("Case7", true, &["case7"][..]),
+        ("case7", true, &["case7"]),
+        ("audit", true, &["audit", "case7"]),
+        ("case7", false, &["audit"]),
+        ("case7", false, &["audit"]),
+        ("audit", false, &[]),
+    ] {
+        let now = store.hold_whole(&tag(text), held).await.unwrap();
+        assert!(now.tags.iter().eq(tags), "{text} {held}: {now:?}");
+        assert_eq!((now.period, store.guard().await.unwrap().legal_hold), (seen.period, !tags.is_empty()));
+    }
+    for n in 0..10 {
+        store.hold_whole(&tag(&format!("case{n}")), true).await.unwrap();
+    }
+    assert_eq!(store.hold_whole(&tag("case10"), true).await.unwrap_err().condition, Condition::Refused);
+}
+
 /// What a store does in which versions have none: it refuses, and says what a person could do.
 pub(crate) async fn no_protection<S: Append + Protect>(store: &S, prefix: &str, now: DateTime<Utc>) {
     let path = path(format!("{prefix}/one"));
@@ -222,7 +262,6 @@ pub(crate) async fn no_protection<S: Append + Protect>(store: &S, prefix: &str, 
     let version = version.as_deref();
     let until = DateTime::from_timestamp((now + TimeDelta::days(400)).timestamp(), 0).unwrap();
     for refused in [
-        store.admits(Wish::Extend { days: 400 }).await.unwrap_err(),
         store.extend(&path, version, until, true).await.unwrap_err(),
         store.hold(&path, version, true).await.unwrap_err(),
     ] {
@@ -236,9 +275,12 @@ async fn memory_protects_versions_as_azure_does() {
     let clock = clock();
     let store = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
     protection(&store, "protection", clock.now()).await;
-    for worm in [Worm::ContainerLevel, Worm::None] {
-        no_protection(&Memory::protected(clock.clone(), worm, Mode::Locked, 365), "protection", clock.now()).await;
-    }
+    let whole = Memory::protected(clock.clone(), Worm::ContainerLevel, Mode::Locked, 365);
+    whole_protection(&whole, "protection", clock.now()).await;
+    no_protection(&Memory::protected(clock.clone(), Worm::None, Mode::Locked, 365), "protection", clock.now()).await;
+    let versions = Memory::protected(clock.clone(), Worm::VersionLevel, Mode::Locked, 365);
+    let tag = HoldTag::parse("case7").unwrap();
+    assert_eq!(versions.hold_whole(&tag, true).await.unwrap_err().condition, Condition::Refused);
 }
 
 fn clock() -> Arc<ManualClock> {

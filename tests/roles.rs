@@ -174,8 +174,8 @@ fn backing_up_restoring_and_retention_are_apart() {
     );
 }
 
-/// One action behind policies and holds of versions; the others are those of the `az` commands that `protect` names for a
-/// container as a whole, and locking.
+/// One action behind policies and holds of versions; the others are for a container as a whole. Finding its account is
+/// archive-writer's, without which nobody could write to the log what is done.
 #[test]
 fn retention_is_nothing_but_retention() {
     const CONTAINERS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/";

@@ -1,9 +1,10 @@
 //! Azure Resource Manager: what only the management plane knows. Where a vault is and how it is set up, and whether a
-//! container's policy is locked (`azure.md` §5, §7.3). Reads, nothing else; goes through the SDK's pipeline, for there is
-//! no crate.
+//! container's policy is locked (`azure.md` §5, §7.3). Reads, all but `retention`, which lengthens and holds; goes through
+//! the SDK's pipeline, for there is no crate.
 
 mod discover;
 mod regions;
+mod retention;
 mod rights;
 mod vaults;
 
@@ -24,6 +25,7 @@ use super::trail::Trail;
 use crate::model::{Atlas, Mode};
 use crate::vault::{Condition, Error, Load};
 pub(super) use regions::Regions;
+pub(super) use retention::{Change, Standing};
 
 const SUBSCRIPTIONS_API: &str = "2022-12-01";
 const STORAGE_API: &str = "2023-05-01";

@@ -2,6 +2,8 @@
 //! it, is all that a role with `blobs/add` allows and all that a WORM container lets pass (`azure.md` §7.2).
 
 mod protect;
+mod seat;
+mod whole;
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -18,9 +20,9 @@ use azure_storage_blob::models::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use chrono::TimeDelta;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use md5::{Digest as _, Md5};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::arm::{Arm, Retention};
@@ -30,8 +32,8 @@ use super::listing::{BlobPage, blob_page, md5, yes};
 use super::retry::{Caller, Repeat};
 use super::trail::Trail;
 use super::wire::Answer;
-use crate::model::{Mode, Permissions, StorePath};
-use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Seat, Site, Worm};
+use crate::model::{Mode, StorePath};
+use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Worm};
 use crate::vault::Load;
 
 /// Blobs in a page of a listing. Azure gives up to 5,000; a page is held whole, in several forms, and this many cost
@@ -53,12 +55,14 @@ pub struct Container {
     client: BlobContainerClient,
     caller: Caller,
     arm: Option<Arc<Arm>>,
+    /// The container's resource id, once it was looked for.
+    id: OnceCell<String>,
 }
 
 impl Container {
     /// A container whose requests go through `client` and are counted and repeated by `caller`.
     pub(super) fn new(address: Url, client: BlobContainerClient, caller: Caller, arm: Option<Arc<Arm>>) -> Self {
-        Container { address, client, caller, arm }
+        Container { address, client, caller, arm, id: OnceCell::new() }
     }
 
     /// What has been asked so far.
@@ -72,6 +76,17 @@ impl Container {
 
     fn malformed(&self, why: String, aim: &Aim<'_>) -> Error {
         self.error(&Failure::malformed(why), aim)
+    }
+
+    /// The container's own properties, which show of a policy only whether there is one.
+    async fn properties(&self) -> Result<Answer, Error> {
+        let operation = |context| {
+            let method_options = ClientMethodOptions { context };
+            let options = BlobContainerClientGetPropertiesOptions { method_options, ..Default::default() };
+            async move { self.client.get_properties(Some(options)).await.map(drop) }
+        };
+        let answer = self.caller.call(Repeat::Freely, operation).await;
+        answer.map_err(|failure| self.error(&failure, &Aim::Inspect))
     }
 
     /// One range of a blob; of the version with that tag, if one is given.
@@ -178,6 +193,18 @@ impl Container {
     }
 }
 
+/// Which of Azure's mechanisms a container's properties tell of.
+fn worm(properties: &Answer) -> Worm {
+    let says = |name| properties.header(name).is_some_and(yes);
+    if says("x-ms-immutable-storage-with-versioning-enabled") {
+        Worm::VersionLevel
+    } else if says("x-ms-has-immutability-policy") {
+        Worm::ContainerLevel
+    } else {
+        Worm::None
+    }
+}
+
 /// What a look at a name found.
 enum Found {
     Nothing,
@@ -264,22 +291,8 @@ impl Read for Container {
     }
 
     async fn guard(&self) -> Result<Guard, Error> {
-        let aim = Aim::Inspect;
-        let operation = |context| {
-            let method_options = ClientMethodOptions { context };
-            let options = BlobContainerClientGetPropertiesOptions { method_options, ..Default::default() };
-            async move { self.client.get_properties(Some(options)).await.map(drop) }
-        };
-        let answer = self.caller.call(Repeat::Freely, operation).await;
-        let answer = answer.map_err(|failure| self.error(&failure, &aim))?;
-        let says = |name| answer.header(name).is_some_and(yes);
-        let worm = if says("x-ms-immutable-storage-with-versioning-enabled") {
-            Worm::VersionLevel
-        } else if says("x-ms-has-immutability-policy") {
-            Worm::ContainerLevel
-        } else {
-            Worm::None
-        };
+        let answer = self.properties().await?;
+        let worm = worm(&answer);
         // The lock is another permission at another service: neither its absence nor an outage there stops a job here.
         let retention = match &self.arm {
             Some(arm) => match arm.retention(&self.address).await {
@@ -296,47 +309,7 @@ impl Read for Container {
             Some(Retention { mode, days }) => (Some(mode), days),
             None => (None, None),
         };
-        Ok(Guard { worm, lock, days, legal_hold: says("x-ms-has-legal-hold") })
-    }
-}
-
-#[async_trait]
-impl Seat for Container {
-    async fn site(&self) -> Result<Site, Error> {
-        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
-        arm.site(&self.address).await.map_err(managed)
-    }
-
-    async fn rights(&self) -> Result<Permissions, Error> {
-        let arm = self.arm.as_ref().ok_or_else(unmanaged)?;
-        arm.container_rights(&self.address).await.map_err(managed)
-    }
-
-    async fn clock_skew(&self) -> Option<TimeDelta> {
-        if self.caller.meter().skew().is_none() {
-            // A refusal tells the time as well as an answer does.
-            drop(self.guard().await);
-        }
-        self.caller.meter().skew()
-    }
-}
-
-fn unmanaged() -> Error {
-    Error::new(Condition::Denied, "the management plane was not to be asked")
-}
-
-/// A failure of the management plane, as one of the store.
-fn managed(error: crate::vault::Error) -> Error {
-    let condition = match error.condition {
-        crate::vault::Condition::Denied => Condition::Denied,
-        crate::vault::Condition::NotFound => Condition::NotFound,
-        crate::vault::Condition::Malformed => Condition::Malformed,
-        _ => Condition::Unavailable,
-    };
-    let plain = Error::new(condition, error.message);
-    match error.hint {
-        Some(hint) => plain.hint(hint),
-        None => plain,
+        Ok(Guard { worm, lock, days, legal_hold: answer.header("x-ms-has-legal-hold").is_some_and(yes) })
     }
 }
 

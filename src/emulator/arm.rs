@@ -1,22 +1,25 @@
 //! Azure Resource Manager at `management.azure.com`: the read side that a look at vaults, storage accounts and their
-//! write-once policies needs. Pure: what exists is handed in with every request. Nothing can be written here.
+//! write-once policies needs, and (`change`) what changes the protection of a container. Pure: what exists is handed in
+//! with every request. Nothing else can be written here.
 //!
 //! Shapes and texts are those of recorded traffic (`azure.md` §5, §7.3).
 
+mod change;
 mod shapes;
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::blob::{AccountFacts, ContainerFacts};
+use super::blob::{AccountFacts, Blobs, ContainerFacts};
 use super::regions;
 use super::vault::VaultFacts;
 use super::wire::{Caller, Request, Response};
 
 /// What there is to read.
-pub(super) struct World {
+pub struct World {
     /// The tenant that owns every subscription.
     pub tenant_id: String,
     /// Every vault.
@@ -45,21 +48,38 @@ fn refuse<T>(status: StatusCode, code: &'static str, message: impl Into<String>)
     Err(Refusal { status, code, message: message.into() })
 }
 
-/// Answers a request to `management.azure.com`.
-pub(super) fn handle(world: &World, caller: Option<&Caller>, request: &Request) -> Response {
+/// Answers a request to `management.azure.com`; one that changes something changes `blobs`.
+pub fn handle(
+    world: &World,
+    blobs: &mut Blobs,
+    now: DateTime<Utc>,
+    caller: Option<&Caller>,
+    request: &Request,
+) -> Response {
     let segments: Vec<String> = request.segments().iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let answer = match path.as_slice() {
         ["metadata", "endpoints"] => Ok(shapes::endpoints(request.query("api-version"))),
         path => match authenticate(caller, request) {
-            Ok(caller) => Reader { world, caller, request }.answer(path),
+            Ok(caller) => {
+                let reader = Reader { world, caller, request };
+                match request.method.is_safe() {
+                    true => reader.answer(path),
+                    false => return decorated(reader.change(path, blobs, now)),
+                }
+            }
             Err(response) => return response,
         },
     };
+    decorated(answer.map(|body| {
+        Response::json(StatusCode::OK, &body).header("x-ms-ratelimit-remaining-subscription-reads", "11999")
+    }))
+}
+
+/// An answer as Resource Manager sends it.
+fn decorated(answer: Result<Response, Refusal>) -> Response {
     match answer {
-        Ok(body) => {
-            Response::json(StatusCode::OK, &body).header("x-ms-ratelimit-remaining-subscription-reads", "11999")
-        }
+        Ok(response) => response,
         Err(Refusal { status, code, message }) => error(status, code, &message),
     }
     .header("cache-control", "no-cache")
@@ -107,13 +127,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn answer(&self, path: &[&str]) -> Answer {
-        if self.request.query("api-version").is_none_or(str::is_empty) {
-            let message = "The api-version query parameter (?api-version=) is required for all requests.";
-            return refuse(StatusCode::BAD_REQUEST, "MissingApiVersionParameter", message);
-        }
+        self.versioned()?;
         if self.request.method != Method::GET {
-            let message = "The emulator's Resource Manager can only be read.";
-            return refuse(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message);
+            return unchangeable();
         }
         match path {
             ["tenants"] => self.page(vec![shapes::tenant(&self.world.tenant_id)]),
@@ -123,7 +139,17 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown(&self) -> Answer {
+    fn versioned(&self) -> Result<(), Refusal> {
+        match self.request.query("api-version").is_none_or(str::is_empty) {
+            true => {
+                let message = "The api-version query parameter (?api-version=) is required for all requests.";
+                refuse(StatusCode::BAD_REQUEST, "MissingApiVersionParameter", message)
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn unknown<T>(&self) -> Result<T, Refusal> {
         let message = format!("The emulator has no resource at '{}'.", self.request.path);
         refuse(StatusCode::NOT_FOUND, "InvalidResourceType", message)
     }
@@ -323,18 +349,15 @@ impl Reader<'_> {
         }
         let Some(account) = account else { return missing(BASE, name, group) };
         let container = |name: &str| -> Result<&ContainerFacts, Refusal> {
-            match account.containers.iter().find(|container| container.name == name) {
-                Some(container) => Ok(container),
-                None => refuse(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist."),
-            }
+            account.containers.iter().find(|container| container.name == name).ok_or_else(no_container)
         };
         match path {
             [] => Ok(shapes::account(account)),
             ["blobservices", "default"] => Ok(shapes::blob_service(account)),
-            [_, _, "containers"] => {
-                self.page(account.containers.iter().map(|it| shapes::container(account, it)).collect())
-            }
-            [_, _, "containers", name] => Ok(shapes::container(account, container(name)?)),
+            [_, _, "containers"] => self.page(
+                account.containers.iter().map(|it| shapes::container(account, it, &self.world.tenant_id)).collect(),
+            ),
+            [_, _, "containers", name] => Ok(shapes::container(account, container(name)?, &self.world.tenant_id)),
             [_, _, "containers", name, .., "permissions"] => {
                 container(name)?;
                 self.permissions(scope)
@@ -372,7 +395,17 @@ impl Reader<'_> {
     }
 }
 
-fn missing(kind: &str, name: &str, group: &str) -> Answer {
+fn unchangeable<T>() -> Result<T, Refusal> {
+    let message = "The emulator's Resource Manager changes nothing but the protection of containers.";
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+}
+
+fn no_container() -> Refusal {
+    let message = "The specified container does not exist.".to_owned();
+    Refusal { status: StatusCode::NOT_FOUND, code: "ContainerNotFound", message }
+}
+
+fn missing<T>(kind: &str, name: &str, group: &str) -> Result<T, Refusal> {
     let message = format!(
         "The Resource '{kind}/{name}' under resource group '{group}' was not found. For more details please go to \
          https://aka.ms/ARMResourceNotFoundFix"

@@ -130,7 +130,12 @@ impl Azure {
         let changes = !request.method.is_safe();
         match request.host.as_str() {
             LOGIN => login::handle(&self.tokens, now, id, request),
-            ARM => arm::handle(&self.world(), caller, request),
+            ARM => {
+                let world = self.world();
+                let response = arm::handle(&world, &mut lock(&self.blobs), now, caller, request);
+                self.note(if changes { changed::BLOBS } else { 0 });
+                response
+            }
             host if host.ends_with(".blob.core.windows.net") => {
                 let response = lock(&self.blobs).handle(now, caller, request);
                 self.note(if changes { changed::BLOBS } else { 0 });

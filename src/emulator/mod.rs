@@ -16,7 +16,6 @@
 //!
 //! `control` is a second, plain listener for tests; `run` starts and stops the whole.
 
-mod arm;
 mod azure;
 mod clock;
 mod control;
@@ -31,6 +30,7 @@ mod state;
 mod tls;
 mod tokens;
 
+pub mod arm;
 pub mod blob;
 pub mod faults;
 pub mod journal;

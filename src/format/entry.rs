@@ -14,7 +14,7 @@ use crate::model::{Digest, Object, StorePath, VaultUri};
 
 pub use event::Opaque;
 pub use file::{LOG_FILE_MAX, LogFile};
-pub use protect::{Class, Protect, ProtectAction, list};
+pub use protect::{Class, Container, Protect, ProtectAction, list};
 
 /// The format that an entry names.
 pub const FORMAT: &str = "akv-archiver/log/1";

@@ -5,7 +5,7 @@
 //! the account's write and delete permissions can do, and are refused where the protection refuses them.
 //! [`Memory::corrupt`] and [`Memory::lose`] are what no protection prevents: a failing disk, a lying provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,9 +15,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{BoxStream, StreamExt as _};
 use md5::{Digest as _, Md5};
 
-use super::{Append, Condition, Created, Error, Guard, Listed, Protect, Protection, Read, Wish, Worm, check_until};
+use super::{
+    Append, Condition, Created, Error, Guard, Listed, Period, Protect, Protection, Reach, Read, Whole, Worm,
+    check_until,
+};
 use crate::ambient::Clock;
-use crate::model::{Mode, StorePath};
+use crate::model::{HoldTag, Mode, StorePath};
 
 /// A store in memory.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ pub struct Memory {
 #[derive(Debug)]
 struct State {
     guard: Guard,
+    /// Tags of the legal holds on the whole.
+    tags: BTreeSet<String>,
+    /// How often the locked policy of the whole was made longer.
+    extensions: u32,
+    /// How often the policy of the whole was changed.
+    stamp: u64,
     /// Versions by name, the oldest first. Names are plain text, since an adversary is not bound to [`StorePath`].
     files: BTreeMap<String, Vec<Version>>,
     created: u64,
@@ -52,7 +61,8 @@ impl Memory {
     /// An empty store without versions or protection.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let guard = Guard { worm: Worm::None, lock: Some(Mode::None), days: None, legal_hold: false };
-        Memory { clock, state: Mutex::new(State { guard, files: BTreeMap::new(), created: 0 }) }
+        let (tags, files) = (BTreeSet::new(), BTreeMap::new());
+        Memory { clock, state: Mutex::new(State { guard, tags, extensions: 0, stamp: 0, files, created: 0 }) }
     }
 
     /// An empty store whose default policy protects each file for `days` from its creation.
@@ -62,9 +72,11 @@ impl Memory {
         store
     }
 
-    /// Changes the default policy. Files that exist keep the protection that they were created with.
+    /// Changes the default policy. Versions that have a policy of their own keep it; a policy on the whole is every file's.
     pub fn set_guard(&self, guard: Guard) {
-        self.state().guard = guard;
+        let mut state = self.state();
+        state.guard = guard;
+        state.stamp += 1;
     }
 
     /// Puts bytes under a name without any condition, as a client does that omits `If-None-Match`: refused by a policy
@@ -87,9 +99,11 @@ impl Memory {
         let now = self.clock.now();
         let mut state = self.state();
         let versioned = state.guard.worm == Worm::VersionLevel;
+        let guard = state.guard.clone();
         let versions = state.files.get_mut(name).ok_or_else(|| missing(name))?;
         let current = versions.iter_mut().find(|version| version.current).ok_or_else(|| missing(name))?;
-        if current.protection.legal_hold || current.protection.until.is_some_and(|until| until > now) {
+        let protection = guard.covers(&listed(name, current));
+        if protection.legal_hold || protection.until.is_some_and(|until| until > now) {
             return Err(immutable(name));
         }
         current.current = false;
@@ -125,14 +139,22 @@ impl State {
         let id = (self.guard.worm == Worm::VersionLevel).then_some(id);
         let until = self.guard.days.and_then(|days| now.checked_add_signed(TimeDelta::days(days.into())));
         let mode = self.guard.lock.unwrap_or_default();
-        let protection = Protection { mode, until, legal_hold: self.guard.legal_hold };
+        // As in Azure, a listing shows nothing of a policy or a hold that is the whole store's.
+        let protection = match self.guard.worm {
+            Worm::VersionLevel => Protection { mode, until, legal_hold: false },
+            Worm::ContainerLevel | Worm::None => Protection::default(),
+        };
         let versions = self.files.entry(name.to_owned()).or_default();
         versions.iter_mut().for_each(|version| version.current = false);
         versions.push(Version { id: id.clone(), current: true, bytes, created: now, protection });
         Created { version: id }
     }
 
-    fn version_mut(&mut self, path: &StorePath, id: Option<&str>) -> Result<&mut Version, Error> {
+    /// A version that can have protection of its own.
+    fn own_mut(&mut self, path: &StorePath, id: Option<&str>) -> Result<&mut Version, Error> {
+        if self.guard.worm != Worm::VersionLevel {
+            return Err(Error::new(Condition::Refused, "versions in memory have no protection of their own"));
+        }
         let versions = self.files.get_mut(path.as_str()).ok_or_else(|| missing(path.as_str()))?;
         let meant = |version: &&mut Version| id.map_or(version.current, |id| version.id.as_deref() == Some(id));
         versions.iter_mut().find(meant).ok_or_else(|| missing(path.as_str()))
@@ -194,15 +216,48 @@ impl Append for Memory {
     }
 }
 
-/// Azure's rules: only versions of their own have policies and holds; a hold and a policy are independent.
+impl State {
+    fn whole(&self) -> Result<Whole, Error> {
+        if self.guard.worm == Worm::VersionLevel {
+            return Err(Error::new(Condition::Refused, "versions in memory are protected one by one"));
+        }
+        let mode = self.guard.lock.filter(|mode| *mode != Mode::None && self.guard.worm == Worm::ContainerLevel);
+        let period = mode.zip(self.guard.days).map(|(mode, days)| Period {
+            days,
+            locked: mode == Mode::Locked,
+            extensions: Some(self.extensions),
+        });
+        Ok(Whole { period, tags: self.tags.clone(), stamp: self.stamp.to_string() })
+    }
+
+    /// Changes the policy of the whole from the one that was seen.
+    fn set_whole(&mut self, seen: &Whole, days: u32, lock: bool) -> Result<Whole, Error> {
+        let now = self.whole()?;
+        let none = || Error::new(Condition::Refused, "memory has no policy");
+        let before = now.period.ok_or_else(none)?;
+        let after = before.extended(days, lock)?;
+        if after == before {
+            return Ok(now);
+        }
+        if now.stamp != seen.stamp {
+            return Err(Error::new(Condition::Changed, "the policy is not the one that was seen"));
+        }
+        (self.guard.days, self.guard.lock) = (Some(after.days), Some(after.mode()));
+        self.extensions = after.extensions.unwrap_or_default();
+        self.stamp += 1;
+        self.whole()
+    }
+}
+
+/// Azure's rules: versions have policies and holds of their own, or the whole has them and no version does; a hold and a
+/// policy are independent.
 #[async_trait]
 impl Protect for Memory {
-    async fn admits(&self, _: Wish) -> Result<(), Error> {
-        match self.state().guard.worm {
-            Worm::VersionLevel => Ok(()),
-            Worm::ContainerLevel | Worm::None => {
-                Err(Error::new(Condition::Refused, "versions in memory have no protection of their own"))
-            }
+    async fn reach(&self) -> Result<Reach, Error> {
+        let state = self.state();
+        match state.guard.worm {
+            Worm::VersionLevel => Ok(Reach::Versions),
+            Worm::ContainerLevel | Worm::None => state.whole().map(Reach::Whole),
         }
     }
 
@@ -213,18 +268,31 @@ impl Protect for Memory {
         until: DateTime<Utc>,
         lock: bool,
     ) -> Result<Protection, Error> {
-        self.admits(Wish::Hold).await?;
         check_until(until, self.clock.now())?;
         let mut state = self.state();
-        let version = state.version_mut(path, version)?;
+        let version = state.own_mut(path, version)?;
         version.protection = version.protection.extended(until, lock);
         Ok(version.protection)
     }
 
     async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), Error> {
-        self.admits(Wish::Hold).await?;
-        self.state().version_mut(path, version)?.protection.legal_hold = held;
+        self.state().own_mut(path, version)?.protection.legal_hold = held;
         Ok(())
+    }
+
+    async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, Error> {
+        self.state().set_whole(seen, days, false)
+    }
+
+    async fn lock_whole(&self, seen: &Whole) -> Result<Whole, Error> {
+        self.state().set_whole(seen, 0, true)
+    }
+
+    async fn hold_whole(&self, tag: &HoldTag, held: bool) -> Result<Whole, Error> {
+        let mut state = self.state();
+        state.tags = state.whole()?.tags_with(tag, held)?;
+        state.guard.legal_hold = !state.tags.is_empty();
+        state.whole()
     }
 }
 
@@ -328,13 +396,24 @@ mod tests {
         store.attacker_remove("a").unwrap();
         let gone = store.hold(&path("b"), version, true).await.unwrap_err();
         assert_eq!(gone.condition, Condition::NotFound);
-        for worm in [Worm::None, Worm::ContainerLevel] {
-            let store = Memory::protected(clock.clone(), worm, Mode::Locked, 7);
-            store.create(&path("a"), Bytes::from_static(b"true")).await.unwrap();
-            assert_eq!(store.admits(Wish::Hold).await.unwrap_err().condition, Condition::Refused);
-            assert_eq!(store.hold(&path("a"), None, true).await.unwrap_err().condition, Condition::Refused);
-            assert_eq!(store.extend(&path("a"), None, at(99), true).await.unwrap_err().condition, Condition::Refused);
-        }
+    }
+
+    #[tokio::test]
+    async fn a_longer_period_and_a_hold_of_the_whole_protect_what_is_there_at_once() {
+        let clock = clock();
+        let store = Memory::protected(clock.clone(), Worm::ContainerLevel, Mode::Locked, 7);
+        store.create(&path("a"), Bytes::from_static(b"true")).await.unwrap();
+        assert_eq!(listing(&store).await[0].protection, Protection::default(), "no version tells of it");
+        let Reach::Whole(seen) = store.reach().await.unwrap() else { panic!() };
+        store.extend_whole(&seen, 9).await.unwrap();
+        clock.advance(Duration::from_secs(8 * 86_400));
+        assert_eq!(store.attacker_remove("a").unwrap_err().condition, Condition::Denied);
+        let tag = HoldTag::parse("case7").unwrap();
+        store.hold_whole(&tag, true).await.unwrap();
+        clock.advance(Duration::from_secs(2 * 86_400));
+        assert_eq!(store.attacker_remove("a").unwrap_err().condition, Condition::Denied);
+        store.hold_whole(&tag, false).await.unwrap();
+        store.attacker_remove("a").unwrap();
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod memory;
 mod protect;
 mod seat;
+mod whole;
 
 use std::fmt;
 
@@ -18,8 +19,9 @@ use futures::stream::BoxStream;
 
 use crate::error;
 use crate::model::{Mode, StorePath};
-pub use protect::{MOST_DAYS, Protect, Wish, check_until};
+pub use protect::{MOST_DAYS, Protect, check_until};
 pub use seat::{Seat, Site};
+pub use whole::{MOST_EXTENSIONS, MOST_TAGS, Period, Reach, Whole};
 
 /// Reading a store.
 #[async_trait]
@@ -149,6 +151,8 @@ pub enum Condition {
     Denied,
     /// The store's own rules, or their absence, forbid it, whoever asks.
     Refused,
+    /// It is no longer what the caller saw.
+    Changed,
     /// A server's certificate is not trusted.
     Untrusted,
     /// Throttled, unreachable or failing after retries.
@@ -209,6 +213,7 @@ impl From<Error> for error::Error {
             Condition::Exists => error::Kind::Conflict,
             Condition::Denied => error::Kind::Denied,
             Condition::Refused => error::Kind::Refused,
+            Condition::Changed => error::Kind::Conflict,
             Condition::Untrusted => error::Kind::Refused,
             Condition::Unavailable => error::Kind::Unavailable,
             Condition::TooLarge => error::Kind::Tampered,

@@ -1,34 +1,22 @@
-//! Changing how single versions of files are protected: the door for people who hold that right. No job has it, and it
+//! Changing how files are protected: the door for people who hold that right. No job has it, and it
 //! only ever lengthens: there is no way to shorten, unlock or remove a policy.
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::whole::{Reach, Whole};
 use super::{Condition, Error, Protection, Read};
-use crate::model::{Mode, StorePath};
+use crate::model::{HoldTag, Mode, StorePath};
 
 /// The longest protection from now, in days (`azure.md` §7.1).
 pub const MOST_DAYS: i64 = 146_000;
 
-/// What somebody asks of versions' protection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Longer protection; where only the store as a whole can give it: for so many days from each file's creation.
-    Extend {
-        /// Days from the creation of the oldest file that is meant.
-        days: i64,
-    },
-    /// A legal hold.
-    Hold,
-    /// The end of one.
-    Release,
-}
-
-/// Protecting versions that are in a store.
+/// Protecting what is in a store: each version on its own or, where the store can do only that, all of them.
 #[async_trait]
 pub trait Protect: Read {
-    /// Refuses ([`Condition::Refused`]) where versions have no protection of their own; the hint is what a person can do.
-    async fn admits(&self, wish: Wish) -> Result<(), Error>;
+    /// What can be changed here. The methods for versions are refused ([`Condition::Refused`]) where it is the whole, and
+    /// those for the whole where it is versions.
+    async fn reach(&self) -> Result<Reach, Error>;
 
     /// Has a version protected until `until` at least, in whole seconds, and locked if `lock`. What is longer stays
     /// longer, and what is locked stays locked. Returns how the version is protected now; doing it twice is the same
@@ -43,6 +31,17 @@ pub trait Protect: Read {
 
     /// Puts a legal hold on a version, or lifts it. Its policy stays as it is.
     async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), Error>;
+
+    /// Has the whole store's policy last `days` at least, if it is still the one that was `seen`
+    /// ([`Condition::Changed`] if not). What is longer stays longer. Returns what is so now; doing it twice is the same
+    /// as once.
+    async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, Error>;
+
+    /// Locks the whole store's policy, for good, if it is still the one that was `seen`. Returns what is so now.
+    async fn lock_whole(&self, seen: &Whole) -> Result<Whole, Error>;
+
+    /// Puts a legal hold on the whole store, or lifts the one of this tag. Returns what is so now.
+    async fn hold_whole(&self, tag: &HoldTag, held: bool) -> Result<Whole, Error>;
 }
 
 impl Protection {

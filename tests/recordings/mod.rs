@@ -5,6 +5,7 @@ mod blob;
 mod compare;
 mod differences;
 mod evidence;
+mod management;
 mod setup;
 #[allow(dead_code, reason = "the client's judge uses the rest")]
 mod traffic;
@@ -24,6 +25,7 @@ fn recorded_conversations_run_the_same_against_the_emulator() {
     for (judge, run) in [
         ("vault", vault::replay as fn(&[traffic::Interaction]) -> Judged),
         ("blob", blob::replay as fn(&[traffic::Interaction]) -> Judged),
+        ("management", management::replay as fn(&[traffic::Interaction]) -> Judged),
     ] {
         let mut total = Judged::default();
         for conversation in conversations.values() {

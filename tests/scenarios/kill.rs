@@ -1,4 +1,5 @@
-//! Killing the program: at any request of a snapshot, and the archive is still whole; the next run completes.
+//! Killing the program: at any request of a snapshot, or of a change to a container's protection, and the archive is still
+//! whole; the next run completes.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +7,13 @@ use akv_archiver::emulator::faults::{Action, Rule, When};
 
 use crate::support::world::{SEED, World};
 
-/// Starts a snapshot whose request number `n` never gets an answer, kills it there, and tells whether it got that far.
-fn killed_at(world: &World, n: u64, when: When) -> bool {
+/// Starts a command whose request number `n` to such hosts never gets an answer, kills it there, and tells whether it got
+/// that far.
+fn killed_at(world: &World, arguments: &[&str], host: &str, n: u64, when: When) -> bool {
     let before = world.azure.requests().len();
-    world.azure.fault(Rule::new(Action::Stall(when)).window(n, 1)).unwrap();
+    world.azure.fault(Rule::new(Action::Stall(when)).host(host).window(n, 1)).unwrap();
     let mut child = world
-        .command(&["snapshot"])
+        .command(arguments)
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -24,7 +26,7 @@ fn killed_at(world: &World, n: u64, when: When) -> bool {
         if child.try_wait().unwrap().is_some() {
             break false;
         }
-        assert!(Instant::now() < patience, "the snapshot neither ended nor reached request {n}");
+        assert!(Instant::now() < patience, "{arguments:?} neither ended nor reached request {n}");
         std::thread::yield_now();
     };
     child.kill().ok();
@@ -45,7 +47,7 @@ fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
             let value = format!(r#"{{"value":"{n}"}}"#);
             world.stranger().vault("PUT", "prod.vault.azure.net/secrets/app", &value);
             world.azure.advance(Duration::from_secs(5));
-            if !killed_at(&world, n, when) {
+            if !killed_at(&world, &["snapshot"], "*", n, when) {
                 break;
             }
             points += 1;
@@ -59,6 +61,46 @@ fn a_snapshot_that_is_killed_at_any_request_leaves_a_whole_archive() {
         world.run(&["verify"]).succeeded();
     }
     assert!(points > 40, "only {points} points were tried");
+}
+
+/// At each request to Resource Manager, which the crash matrix has not: its doors are the store's. Those to the log are as
+/// many as there are entries, and each run adds one.
+#[test]
+fn a_change_of_a_whole_container_that_is_killed_at_any_request_about_it_completes_when_run_again() {
+    let seed = SEED.replace("count = 3", "count = 1").replace(
+        "{ name = \"plain\" }",
+        "{ name = \"plain\" }, { name = \"loose\", worm = \"container-level\", days = 365 }",
+    );
+    let mut points = 0;
+    for when in [When::Before, When::After] {
+        let world = World::new(&seed);
+        world.init("prod", "loose").succeeded();
+        world.run(&["snapshot"]).succeeded();
+        let (mut days, mut entries) = (Some(365), Some(1));
+        for n in 0.. {
+            // An unlocked policy takes any number of extensions: each run has one to make.
+            let period = format!("{}d", 400 + n);
+            let extend = ["protect", "extend", "--for", &period, "--yes"];
+            if !killed_at(&world, &extend, "management.azure.com", n, when) {
+                break;
+            }
+            points += 1;
+            assert_ne!(world.json(&["verify"]).1["status"], "tampered", "killed at request {n}");
+            let (code, again) = world.json(&extend);
+            assert!(code == 0 && matches!(again["status"].as_str(), Some("done" | "nothing")), "{n}: {again:#}");
+            let longer = again["container"]["days_after"].as_u64();
+            let told = world.json(&["verify"]).1["checked"]["entries"].as_u64();
+            assert!(
+                longer > days && told > entries,
+                "killed at request {n}: {days:?} {entries:?}, then {longer:?} {told:?}"
+            );
+            (days, entries) = (longer, told);
+        }
+        assert_eq!(world.json(&["protect", "extend", "--for", "30d", "--lock", "--yes"]).1["status"], "done");
+        world.run(&["verify"]).succeeded();
+    }
+    assert!(points >= 20, "only {points} points were tried");
+    println!("protect of a container, killed: {points} points were tried");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod kill;
 mod pace;
 mod policy;
 mod protect;
+mod protect_whole;
 mod rebuild;
 mod restore;
 mod resume;

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use akv_archiver::model::{Kind, Object, StorePath, VaultUri};
-use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Protect, Protection, Read, Wish};
+use akv_archiver::model::{HoldTag, Kind, Object, StorePath, VaultUri};
+use akv_archiver::store::{Append, Condition, Created, Error, Guard, Listed, Protect, Protection, Reach, Read, Whole};
 use akv_archiver::vault::{self, Answer, Backup, Item, Listing, Page, Setting, Traffic};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -180,8 +180,8 @@ impl<S: Append> Append for Faulty<'_, S> {
 
 #[async_trait]
 impl<S: Append + Protect> Protect for Faulty<'_, S> {
-    async fn admits(&self, wish: Wish) -> Result<(), Error> {
-        self.course.pass(self.store.admits(wish), |fault| failure("admits", fault)).await
+    async fn reach(&self) -> Result<Reach, Error> {
+        self.course.pass(self.store.reach(), |fault| failure("reach", fault)).await
     }
 
     async fn extend(
@@ -198,6 +198,20 @@ impl<S: Append + Protect> Protect for Faulty<'_, S> {
     async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), Error> {
         let request = self.store.hold(path, version, held);
         self.course.change(request, |fault| failure(format_args!("hold {path}"), fault)).await
+    }
+
+    async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, Error> {
+        let request = self.store.extend_whole(seen, days);
+        self.course.change(request, |fault| failure(format_args!("extend to {days} days"), fault)).await
+    }
+
+    async fn lock_whole(&self, seen: &Whole) -> Result<Whole, Error> {
+        self.course.change(self.store.lock_whole(seen), |fault| failure("lock", fault)).await
+    }
+
+    async fn hold_whole(&self, tag: &HoldTag, held: bool) -> Result<Whole, Error> {
+        let request = self.store.hold_whole(tag, held);
+        self.course.change(request, |fault| failure(format_args!("hold {tag}"), fault)).await
     }
 }
 

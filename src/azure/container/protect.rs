@@ -1,5 +1,5 @@
-//! Policies and legal holds of single blob versions: `store::Protect` for a container with version-level immutability.
-//! Sets nothing for a container as a whole: that is Resource Manager's, done by a person, and told here as a command.
+//! `store::Protect` for a container: policies and legal holds of single blob versions. What is a container's as a whole
+//! goes through Resource Manager, in `whole`.
 
 use async_trait::async_trait;
 use azure_core::http::ClientMethodOptions;
@@ -10,19 +10,20 @@ use azure_storage_blob::models::{
 };
 use chrono::{DateTime, Utc};
 
-use super::Container;
+use super::{Container, worm};
+use crate::azure::arm::Change;
 use crate::azure::classify::Aim;
 use crate::azure::failure::Failure;
 use crate::azure::listing::{mode, yes};
 use crate::azure::retry::Repeat;
 use crate::azure::wire::{Answer, http_date};
-use crate::model::{Mode, StorePath};
-use crate::store::{Condition, Error, Protect, Protection, Read as _, Wish, Worm};
+use crate::model::{HoldTag, Mode, StorePath};
+use crate::store::{Condition, Error, Protect, Protection, Reach, Whole, Worm};
 
 impl Container {
     /// How a version is protected now: what a listing showed may be an hour old, and an unlocked policy takes a shorter
     /// one without a word.
-    async fn standing(&self, path: &StorePath, version: Option<&str>) -> Result<Protection, Error> {
+    async fn version_standing(&self, path: &StorePath, version: Option<&str>) -> Result<Protection, Error> {
         let blob = self.client.blob_client(path.as_str());
         let blob = &blob;
         let operation = |context| {
@@ -68,30 +69,11 @@ impl Container {
 
 #[async_trait]
 impl Protect for Container {
-    async fn admits(&self, wish: Wish) -> Result<(), Error> {
-        let guard = self.guard().await?;
-        let place = format!("container {}", self.address);
-        match guard.worm {
-            Worm::VersionLevel => Ok(()),
-            Worm::ContainerLevel => {
-                let host = self.address.host_str().unwrap_or_default();
-                let account = host.split('.').next().unwrap_or_default();
-                let names =
-                    format!("--account-name {account} --container-name {}", self.address.path().trim_matches('/'));
-                let command = match wish {
-                    Wish::Extend { days } => format!(
-                        "az storage container immutability-policy extend {names} --period {days} --if-match \"$(az storage \
-                         container immutability-policy show {names} --query etag --output tsv)\" (once locked, five times at most)"
-                    ),
-                    Wish::Hold => format!("az storage container legal-hold set {names} --tags TAG"),
-                    Wish::Release => format!("az storage container legal-hold clear {names} --tags TAG"),
-                };
-                let text = format!("{place} has one policy for all blobs, and none of single versions");
-                Err(Error::new(Condition::Refused, text)
-                    .hint(format!("with the role policies/roles/retention-admin.json: {command}")))
-            }
-            Worm::None => Err(Error::new(Condition::Refused, format!("{place} has no version-level immutability"))
-                .hint("a container has it from its creation or by migration; archive into one that has it")),
+    async fn reach(&self) -> Result<Reach, Error> {
+        match worm(&self.properties().await?) {
+            Worm::VersionLevel => Ok(Reach::Versions),
+            // Without a policy there may be a hold, or one may be put on.
+            Worm::ContainerLevel | Worm::None => Ok(Reach::Whole(self.standing().await?.whole)),
         }
     }
 
@@ -106,7 +88,7 @@ impl Protect for Container {
             let text = format!("couldn't protect {path} until {until}: policies end at a whole second");
             return Err(Error::new(Condition::Refused, text));
         }
-        let before = self.standing(path, version).await?;
+        let before = self.version_standing(path, version).await?;
         let wanted = before.extended(until, lock);
         if wanted == before {
             return Ok(before);
@@ -117,7 +99,7 @@ impl Protect for Container {
         let told = protection(&answer);
         let after = match told.until {
             Some(_) => Protection { legal_hold: before.legal_hold, ..told },
-            None => self.standing(path, version).await?,
+            None => self.version_standing(path, version).await?,
         };
         // A service that knows nothing of policies may say yes to everything.
         match after.extended(until, locked) == after {
@@ -139,12 +121,27 @@ impl Protect for Container {
         let answer = answer.map_err(|failure| self.error(&failure, &Aim::Protect(path)))?;
         let told = match answer.header(HOLD) {
             Some(text) => yes(text),
-            None => self.standing(path, version).await?.legal_hold,
+            None => self.version_standing(path, version).await?.legal_hold,
         };
         match told == held {
             true => Ok(()),
             false => Err(self.malformed("the legal hold is not as it was set".to_owned(), &Aim::Protect(path))),
         }
+    }
+
+    async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, Error> {
+        let long_enough = |whole: &Whole| whole.period.is_some_and(|period| period.days >= days);
+        self.change(Some(seen), Change::Period(days), long_enough).await
+    }
+
+    async fn lock_whole(&self, seen: &Whole) -> Result<Whole, Error> {
+        let locked = |whole: &Whole| whole.period.is_some_and(|period| period.locked);
+        self.change(Some(seen), Change::Lock, locked).await
+    }
+
+    async fn hold_whole(&self, tag: &HoldTag, held: bool) -> Result<Whole, Error> {
+        let change = if held { Change::Hold(tag) } else { Change::Release(tag) };
+        self.change(None, change, |whole| whole.tags.contains(tag.as_str()) == held).await
     }
 }
 
@@ -265,24 +262,5 @@ mod tests {
             assert!(sent.url.contains("comp=legalhold") && sent.url.contains("versionid="), "{}", sent.url);
             assert_eq!(sent.header(HOLD), Some(held.to_string().as_str()));
         }
-    }
-
-    #[tokio::test]
-    async fn where_versions_have_no_policies_a_person_is_told_the_command() {
-        let headers = [("x-ms-has-immutability-policy", "true")];
-        let stage = Stage::new([with(200, &headers, ""), with(200, &headers, ""), answer(200, "")]);
-        let container = container(&stage);
-        let error = container.admits(Wish::Extend { days: 400 }).await.unwrap_err();
-        assert_eq!(error.condition, Condition::Refused);
-        let hint = error.hint.unwrap();
-        assert!(
-            hint.contains("immutability-policy extend --account-name archive --container-name vaults --period 400"),
-            "{hint}"
-        );
-        let error = container.admits(Wish::Hold).await.unwrap_err();
-        assert!(error.hint.unwrap().contains("legal-hold set --account-name archive --container-name vaults"));
-        assert!(container.admits(Wish::Release).await.unwrap_err().message.contains("no version-level immutability"));
-        let kind = crate::error::Error::from(Error::new(Condition::Refused, "no")).kind();
-        assert_eq!(kind, crate::error::Kind::Refused);
     }
 }

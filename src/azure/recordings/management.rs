@@ -8,9 +8,10 @@ use url::Url;
 
 use super::traffic::{self, Interaction};
 use super::{say, step};
+use crate::azure::Container;
 use crate::azure::fake::{Stage, Step, answer};
-use crate::model::{Mode, VaultUri, geography_of};
-use crate::store::Read as _;
+use crate::model::{HoldTag, Mode, VaultUri, geography_of};
+use crate::store::{self, Period, Protect as _, Read as _, Whole};
 use crate::vault::{Condition, Facts as _};
 
 /// A vault's resource, a container's policy, the regions: what the management plane tells us.
@@ -24,13 +25,16 @@ async fn every_recorded_answer_of_the_management_plane_passes_its_door() {
         let what = match (it.method.as_str(), segments.as_slice()) {
             ("GET" | "PUT" | "PATCH", [.., "Microsoft.KeyVault", "vaults", _]) => resource(it, &body).await,
             ("GET" | "PUT", [.., "immutabilityPolicies", "default"]) if it.status == 200 => policy(it, &body).await,
+            ("POST", [.., "immutabilityPolicies", "default", "lock" | "extend"]) => change(it, &body).await,
+            ("POST", [.., "setLegalHold" | "clearLegalHold"]) => hold(it, &body).await,
+            ("DELETE", [.., "immutabilityPolicies", "default"]) if it.status == 409 => refusal(it).await,
             ("GET", [.., "Microsoft.Storage", "storageAccounts"]) => account(it, &body).await,
             ("GET", ["", "subscriptions", _, "locations"]) => regions(&body),
             _ => continue,
         };
         *counts.entry(what).or_default() += 1;
     }
-    for what in ["account", "missing vault", "policy", "regions", "vault"] {
+    for what in ["account", "hold", "missing vault", "policy", "policy change", "policy refusal", "regions", "vault"] {
         assert!(counts.contains_key(what), "no recorded {what} was judged");
     }
     say(&format!("recorded answers through the door of the management plane: {counts:?}"));
@@ -83,6 +87,80 @@ async fn policy(it: &Interaction, body: &Value) -> &'static str {
     };
     assert_eq!(found, (Some(mode), days.map(|days| u32::try_from(days).unwrap())), "{}", it.place());
     "policy"
+}
+
+const ACCOUNT: &str = "/subscriptions/s1/providers/Microsoft.Storage/storageAccounts/archive";
+
+/// A container whose look finds `before`, whose change is answered as recorded, and whose next look finds `after`: each
+/// the container's own document and its policy.
+fn changed(it: &Interaction, before: [Step; 2], after: [Step; 2]) -> (Stage, Container) {
+    let endpoint = "https://archive.blob.core.windows.net/";
+    let account = format!(r#"{{"id":"{ACCOUNT}","properties":{{"primaryEndpoints":{{"blob":"{endpoint}"}}}}}}"#);
+    let stage = Stage::new([answer(200, account)].into_iter().chain(before).chain([step(it)]).chain(after));
+    let arm = Arc::new(stage.connection.arm().unwrap().knowing(ACCOUNT));
+    let address = Url::parse("https://archive.blob.core.windows.net/vaults").unwrap();
+    let container = stage.connection.container(&address, Some(arm)).unwrap();
+    (stage, container)
+}
+
+fn policy_of(days: u64, state: &str) -> Step {
+    let properties = format!(r#"{{"immutabilityPeriodSinceCreationInDays":{days},"state":"{state}"}}"#);
+    answer(200, format!(r#"{{"etag":"\"before\"","properties":{properties}}}"#))
+}
+
+fn seen() -> Whole {
+    Whole { period: None, tags: Default::default(), stamp: "\"before\"".to_owned() }
+}
+
+/// A lock and an extension: what the answer tells is what a look finds then.
+async fn change(it: &Interaction, body: &Value) -> &'static str {
+    let days = body["properties"]["immutabilityPeriodSinceCreationInDays"].as_u64().unwrap();
+    let extends = it.path.ends_with("/extend");
+    let before = if extends { policy_of(days - 1, "Locked") } else { policy_of(days, "Unlocked") };
+    let none = || answer(200, r#"{"properties":{}}"#);
+    let (stage, container) = changed(it, [none(), before], [none(), step(it)]);
+    let days = u32::try_from(days).unwrap();
+    let whole = match extends {
+        true => container.extend_whole(&seen(), days).await,
+        false => container.lock_whole(&seen()).await,
+    };
+    let place = it.place();
+    let whole = whole.expect(&place);
+    assert_eq!(whole.period, Some(Period { days, locked: true, extensions: None }), "{}", it.place());
+    assert_eq!(Some(whole.stamp.as_str()), body["etag"].as_str());
+    let sent = stage.fake.log().into_iter().find(|sent| sent.method == "POST").unwrap();
+    assert!(sent.url.split('?').next().unwrap().ends_with(it.path.split("/containers/container1").nth(1).unwrap()));
+    // What is sent is what was sent then.
+    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    assert_eq!(json(&sent.body), json(it.body.as_bytes()), "{}", it.place());
+    "policy change"
+}
+
+async fn hold(it: &Interaction, body: &Value) -> &'static str {
+    let holds = |tags: &Value| {
+        let tags: Vec<String> = tags.as_array().unwrap().iter().map(|tag| format!(r#"{{"tag":{tag}}}"#)).collect();
+        answer(200, format!(r#"{{"properties":{{"legalHold":{{"tags":[{}]}}}}}}"#, tags.join(",")))
+    };
+    let asked: Value = serde_json::from_str(&it.body).unwrap();
+    let held = body["hasLegalHold"] == true;
+    let before = if held { Value::Array(Vec::new()) } else { asked["tags"].clone() };
+    let policy = || policy_of(3, "Locked");
+    let (_, container) = changed(it, [holds(&before), policy()], [holds(&body["tags"]), policy()]);
+    let tag = HoldTag::parse(asked["tags"][0].as_str().unwrap()).unwrap();
+    let place = it.place();
+    let whole = container.hold_whole(&tag, held).await.expect(&place);
+    assert_eq!(whole.tags.len(), body["tags"].as_array().unwrap().len(), "{}", it.place());
+    "hold"
+}
+
+/// The one refusal of a policy that is recorded: of a removal, which we never ask for; a lock may meet it.
+async fn refusal(it: &Interaction) -> &'static str {
+    let look = || [answer(200, r#"{"properties":{}}"#), policy_of(1, "Unlocked")];
+    let (_, container) = changed(it, look(), look());
+    let error = container.lock_whole(&seen()).await.unwrap_err();
+    assert_eq!(error.condition, store::Condition::Refused, "{}: {error}", it.place());
+    assert!(error.message.contains("ContainerImmutabilityPolicyFailure"), "{error}");
+    "policy refusal"
 }
 
 async fn account(it: &Interaction, body: &Value) -> &'static str {

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::plan::reason;
 use crate::format::entry::Class;
-use crate::model::{duration, moment};
+use crate::model::{HoldTag, duration, moment};
 
 /// `protect` commands.
 #[derive(Debug, Subcommand)]
@@ -53,6 +53,10 @@ pub(crate) struct Hold {
     /// Why, for the log, such as the number of a case
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub(crate) reason: String,
+    /// The name of the hold, 3 to 23 letters and digits: needed in a container with one policy for all files, which it holds
+    /// as a whole, and not known elsewhere
+    #[arg(long, value_name = "TAG", value_parser = tag)]
+    pub(crate) tag: Option<HoldTag>,
     #[command(flatten)]
     pub(crate) selection: Selection,
 }
@@ -81,6 +85,10 @@ pub(crate) struct Selection {
 fn class(text: &str) -> Result<Class, String> {
     let known = || Class::ALL.map(Class::name).join(", ");
     Class::ALL.into_iter().find(|class| class.name() == text).ok_or_else(|| format!("classes are {}", known()))
+}
+
+fn tag(text: &str) -> Result<HoldTag, String> {
+    HoldTag::parse(text).ok_or_else(|| "a tag is 3 to 23 letters and digits".into())
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -11,7 +11,7 @@ use crate::cli::operator::operator;
 use crate::cli::progress::Bar;
 use crate::cli::{files, render, signals};
 use crate::error::{Error, Kind, Result};
-use crate::format::entry::{Class, ProtectAction};
+use crate::format::entry::ProtectAction;
 use crate::jobs::history;
 use crate::jobs::protect::{Hands, Plan, Report, Status, Want, carry_out, plan, standing};
 use crate::model::VaultUri;
@@ -71,7 +71,8 @@ fn extension(arguments: &Extend, now: DateTime<Utc>) -> Result<Want> {
         until: Some(until),
         lock: arguments.lock,
         reason: arguments.reason.clone(),
-        classes: classes(&arguments.selection, &[Class::Unreferenced]),
+        tag: None,
+        classes: arguments.selection.classes.clone(),
         paths: arguments.selection.paths.clone(),
     })
 }
@@ -90,16 +91,9 @@ fn hold(action: ProtectAction, arguments: &Hold) -> Want {
         until: None,
         lock: false,
         reason: Some(arguments.reason.clone()),
-        classes: classes(&arguments.selection, &[]),
+        tag: arguments.tag.clone(),
+        classes: arguments.selection.classes.clone(),
         paths: arguments.selection.paths.clone(),
-    }
-}
-
-/// The classes that are named, or all but some.
-fn classes(selection: &Selection, but: &[Class]) -> Vec<Class> {
-    match selection.classes.is_empty() {
-        true => Class::ALL.into_iter().filter(|class| !but.contains(class)).collect(),
-        false => selection.classes.clone(),
     }
 }
 
@@ -107,7 +101,7 @@ async fn change(assembly: &Assembly, console: &Console, want: Want, selection: &
     let keeper = assembly.keeper()?;
     let archive = assembly.archive()?;
     let reader = archive.reader().await?;
-    let vaults = history::vaults(&reader, &vaults(assembly, &selection.vaults)?).await?;
+    let vaults = vaults(assembly, &selection.vaults)?;
     let bar = Bar::new("protect");
     bar.stage("reading the archive", None);
     let plan = plan(keeper.as_ref(), &reader, &vaults, want, &bar, assembly.ambient.now()).await?;
@@ -149,12 +143,15 @@ async fn change(assembly: &Assembly, console: &Console, want: Want, selection: &
     }))
 }
 
-/// Asks before anything is changed: for the day that protection will reach to, which is what nobody can take back.
+/// Asks before anything is changed: for the day that protection will reach to or the days that it will last, which is what
+/// nobody can take back.
 fn confirm(console: &Console, what: &str, plan: &Plan) -> Result<()> {
     console.complain(what.trim_end());
-    let wanted = match plan.want.until {
-        Some(until) => until.format("%Y-%m-%d").to_string(),
-        None => plan.want.action.name().to_owned(),
+    let days = plan.turn.as_ref().and_then(|turn| turn.after.period).map(|period| period.days.to_string());
+    let wanted = match (plan.want.until, days) {
+        (Some(_), Some(days)) => days,
+        (Some(until), None) => until.format("%Y-%m-%d").to_string(),
+        (None, _) => plan.want.action.name().to_owned(),
     };
     match console.ask(&format!("Type {wanted} to go on:")).as_deref() == Some(wanted.as_str()) {
         true => Ok(()),

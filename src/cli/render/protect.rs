@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{SHOWN, maybe, plural, time};
 use crate::cli::table::table;
 use crate::format::entry::ProtectAction;
-use crate::jobs::protect::{Report, Row, Standing, Status};
+use crate::jobs::protect::{MOST_EXTENSIONS, Report, Row, Standing, Status, Turned};
 use crate::model::Mode;
 
 /// How everything is protected: by class, and by vault where there are several.
@@ -109,20 +109,11 @@ pub(crate) fn report(report: &Report) -> String {
             format!("{what}: INTERRUPTED: {} changed\n", plural(report.changed, "version", "versions"))
         }
     };
+    if let Some(container) = &report.container {
+        text.push_str(&turned(container));
+    }
     if matches!(report.status, Status::Planned | Status::Nothing) {
-        let rows: Vec<[String; 5]> = report
-            .classes
-            .iter()
-            .map(|row| {
-                let counts = [row.selected, row.already, row.change].map(|count| count.to_string());
-                let [selected, already, change] = counts;
-                [row.class.name().to_owned(), selected, already, change, span(row.earliest, row.latest)]
-            })
-            .collect();
-        text.push_str(&table(
-            ["class", "versions", "so already", "to change", "of these, protected until (UTC)"],
-            &rows,
-        ));
+        text.push_str(&affected(report));
     }
     for entry in &report.entries {
         text.push_str(&format!("entry {} in the log of {} tells of it\n", entry.sequence, entry.vault.host()));
@@ -133,6 +124,46 @@ pub(crate) fn report(report: &Report) -> String {
     }
     if report.status == Status::Planned {
         text.push_str(&consequences(report));
+    }
+    text
+}
+
+/// By class what would be changed, and until when that is protected, before and after.
+fn affected(report: &Report) -> String {
+    let rows = report.classes.iter().map(|row| {
+        let counts = [row.selected, row.already, row.change].map(|count| count.to_string());
+        let [selected, already, change] = counts;
+        let (before, after) = (span(row.earliest, row.latest), span(row.earliest_after, row.latest_after));
+        [row.class.name().to_owned(), selected, already, change, before, after]
+    });
+    let rows: Vec<[String; 6]> = rows.collect();
+    table(["class", "versions", "so already", "to change", "of these, protected until (UTC)", "afterwards"], &rows)
+}
+
+/// A container's own policy and holds, before and after.
+fn turned(container: &Turned) -> String {
+    let policy = |days: Option<u32>, lock: Mode| match days {
+        None => "none".to_owned(),
+        Some(days) => {
+            let lock = if lock == Mode::Locked { "locked" } else { "unlocked" };
+            format!("{}, {lock}", plural(days.into(), "day", "days"))
+        }
+    };
+    let arrow = |before: String, after: String| if before == after { before } else { format!("{before} -> {after}") };
+    let (before, after) = (policy(container.days, container.lock), policy(container.days_after, container.lock_after));
+    let mut text = format!("policy of the container: {}\n", arrow(before, after));
+    if container.lock == Mode::Locked {
+        let longer = container.days_after > container.days;
+        text.push_str(&match (container.extensions_used, container.extensions_after) {
+            (_, Some(after)) if longer => format!("this is extension {after} of {MOST_EXTENSIONS}\n"),
+            (Some(used), _) => format!("it was extended {used} of {MOST_EXTENSIONS} times\n"),
+            (None, _) => format!("how many of its {MOST_EXTENSIONS} extensions are used is not known\n"),
+        });
+    }
+    let tags = |tags: &[String]| if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+    text.push_str(&format!("legal holds: {}\n", arrow(tags(&container.tags), tags(&container.tags_after))));
+    if container.tags_after.len() < container.tags.len() && !container.tags_after.is_empty() {
+        text.push_str("the other holds stay: no file can be deleted while there is one\n");
     }
     text
 }
@@ -164,6 +195,9 @@ fn consequences(report: &Report) -> String {
         }
         if unlocked < report.counts().1 {
             text.push_str("what is locked cannot be deleted before that day by anybody, nor paid for less\n");
+        }
+        if report.container.is_some() {
+            text.push_str("it is so for every file in the container, and for all that will be put there\n");
         }
     }
     text.push_str("nothing was changed; --yes carries it out, after an entry in the log\n");
@@ -227,6 +261,8 @@ AT RISK: what the archive lives on is not locked for long enough; docs/PROTECTIO
             left_unlocked: 1,
             earliest: Some(at(0)),
             latest: Some(at(0)),
+            earliest_after: Some(at(86_400)),
+            latest_after: Some(at(86_400)),
         };
         let planned = Report {
             action: ProtectAction::Extend,
@@ -234,6 +270,7 @@ AT RISK: what the archive lives on is not locked for long enough; docs/PROTECTIO
             lock: false,
             reason: None,
             status: Status::Planned,
+            container: None,
             classes: vec![affected],
             entries: Vec::new(),
             changed: 0,
@@ -244,8 +281,8 @@ AT RISK: what the archive lives on is not locked for long enough; docs/PROTECTIO
         };
         let expected = "\
 extend to 1970-01-02 00:00 UTC: 2 of 3 versions would be changed
-CLASS    VERSIONS  SO ALREADY  TO CHANGE  OF THESE, PROTECTED UNTIL (UTC)
-archive  3         1           2          1970-01-01 00:00
+CLASS    VERSIONS  SO ALREADY  TO CHANGE  OF THESE, PROTECTED UNTIL (UTC)  AFTERWARDS
+archive  3         1           2          1970-01-01 00:00                 1970-01-02 00:00
 1 version stays unlocked: whoever may set policies can take it back; --lock locks them
 what is locked cannot be deleted before that day by anybody, nor paid for less
 nothing was changed; --yes carries it out, after an entry in the log
@@ -261,5 +298,30 @@ extend to 1970-01-02 00:00 UTC: PARTIAL: 1 version changed
 run again: what is done is left alone
 ";
         assert_eq!(report(&partial), expected);
+    }
+
+    #[test]
+    fn a_container_shows_which_extension_it_is_and_what_holds_are_left() {
+        let extended = Turned {
+            days: Some(365),
+            days_after: Some(400),
+            lock: Mode::Locked,
+            lock_after: Mode::Locked,
+            extensions_used: Some(1),
+            extensions_after: Some(2),
+            tag: None,
+            tags: vec!["audit".into(), "case7".into()],
+            tags_after: vec!["audit".into(), "case7".into()],
+        };
+        let shown = turned(&extended);
+        assert_eq!(
+            shown,
+            "policy of the container: 365 days, locked -> 400 days, locked\nthis is extension 2 of 5\nlegal holds: audit, case7\n"
+        );
+        let released = Turned { days_after: Some(365), tags_after: vec!["audit".into()], ..extended.clone() };
+        let shown = turned(&released);
+        assert!(shown.contains("legal holds: audit, case7 -> audit\nthe other holds stay"), "{shown}");
+        let untold = turned(&Turned { extensions_used: None, extensions_after: None, ..extended });
+        assert!(untold.contains("how many of its 5 extensions are used is not known"), "{untold}");
     }
 }

@@ -291,24 +291,42 @@ fn etag(text: &str) -> String {
 }
 
 fn policy_properties(container: &ContainerFacts) -> Value {
-    match (container.worm, container.days) {
-        (Worm::None, _) | (_, None) => json!({"immutabilityPeriodSinceCreationInDays": 0, "state": "Deleted"}),
-        (_, Some(days)) => json!({
-            "allowProtectedAppendWrites": false,
-            "allowProtectedAppendWritesAll": false,
-            "immutabilityPeriodSinceCreationInDays": days,
-            "state": if container.locked { "Locked" } else { "Unlocked" },
-        }),
+    let (Some(days), true) = (container.days, has_policy(container)) else {
+        return json!({"immutabilityPeriodSinceCreationInDays": 0, "state": "Deleted"});
+    };
+    let mut properties = json!({
+        "immutabilityPeriodSinceCreationInDays": days,
+        "state": if container.locked { "Locked" } else { "Unlocked" },
+    });
+    // Shown where they were said (REC cli/test_immutability_policy #3, with_allow_protected_append_writes_all #3).
+    for (name, value) in
+        [("allowProtectedAppendWrites", container.appends), ("allowProtectedAppendWritesAll", container.appends_all)]
+    {
+        if let Some(value) = value {
+            properties = with(properties, json!({name: value}));
+        }
     }
+    properties
 }
 
 fn has_policy(container: &ContainerFacts) -> bool {
     container.worm != Worm::None && container.days.is_some()
 }
 
-pub(super) fn container(account: &AccountFacts, container: &ContainerFacts) -> Value {
+pub(super) fn container(account: &AccountFacts, container: &ContainerFacts, tenant_id: &str) -> Value {
     let id = container_id(account, container);
-    let tags = if container.legal_hold { json!([{"tag": "emulator"}]) } else { json!([]) };
+    // REC for no tag, DOC (the sample of Microsoft's reference) for some.
+    let tags: Vec<Value> = container
+        .holds
+        .iter()
+        .map(|hold| json!({"tag": hold.tag, "timestamp": hold.since, "objectIdentifier": hold.by, "tenantId": tenant_id}))
+        .collect();
+    let mut holds = json!({"hasLegalHold": container.legal_hold, "tags": tags});
+    if let Some(appends) = container.held_appends {
+        let since = container.holds.iter().map(|hold| hold.since.as_str()).max().unwrap_or_default();
+        let history = json!({"allowProtectedAppendWritesAll": appends, "timestamp": since});
+        holds = with(holds, json!({"protectedAppendWritesHistory": history}));
+    }
     let mut properties = json!({
         "deleted": false,
         "remainingRetentionDays": 0,
@@ -317,13 +335,30 @@ pub(super) fn container(account: &AccountFacts, container: &ContainerFacts) -> V
         "publicAccess": "None",
         "leaseStatus": "Unlocked",
         "leaseState": "Available",
-        "legalHold": {"hasLegalHold": container.legal_hold, "tags": tags},
+        "legalHold": holds,
         "hasImmutabilityPolicy": has_policy(container),
         "hasLegalHold": container.legal_hold,
     });
     if has_policy(container) {
-        let policy = policy_properties(container);
-        let policy = json!({"etag": etag(&format!("{id}{policy}")), "properties": policy});
+        // DOC: the sample of Microsoft's reference.
+        let history: Vec<Value> = container
+            .history
+            .iter()
+            .map(|it| {
+                json!({
+                    "update": it.update,
+                    "immutabilityPeriodSinceCreationInDays": it.days,
+                    "timestamp": it.at,
+                    "objectIdentifier": it.by,
+                    "tenantId": tenant_id,
+                })
+            })
+            .collect();
+        let policy = json!({
+            "etag": quoted(&container.etag),
+            "updateHistory": history,
+            "properties": policy_properties(container),
+        });
         properties = with(properties, json!({"immutabilityPolicy": policy}));
     }
     if container.worm == Worm::VersionLevel {
@@ -338,17 +373,30 @@ pub(super) fn container(account: &AccountFacts, container: &ContainerFacts) -> V
     })
 }
 
+fn quoted(etag: &str) -> String {
+    if etag.is_empty() { String::new() } else { format!("\"{etag}\"") }
+}
+
 /// The container's policy. One that never was or is gone reads as `Deleted` with 200 and an empty etag, not as 404.
 pub(super) fn policy(account: &AccountFacts, container: &ContainerFacts) -> Value {
-    let id = format!("{}/immutabilityPolicies/default", container_id(account, container));
-    let properties = policy_properties(container);
     json!({
-        "etag": if has_policy(container) { etag(&format!("{id}{properties}")) } else { String::new() },
-        "id": id,
+        "etag": quoted(&container.etag),
+        "id": format!("{}/immutabilityPolicies/default", container_id(account, container)),
         "name": "default",
         "type": "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies",
-        "properties": properties,
+        "properties": policy_properties(container),
     })
+}
+
+/// What a change of legal holds answers. GUESS[hold-answer]: that it names all tags, and not those of the request alone.
+pub(super) fn legal_hold(container: &ContainerFacts) -> Value {
+    let tags: Vec<&str> = container.holds.iter().map(|hold| hold.tag.as_str()).collect();
+    let told = json!({"hasLegalHold": container.legal_hold, "tags": tags});
+    // REC cli/test_legal_hold_with_allow_protected_append_writes_all #4 to #7.
+    match container.held_appends {
+        Some(appends) => with(told, json!({"allowProtectedAppendWritesAll": appends})),
+        None => told,
+    }
 }
 
 /// The cloud's endpoints. The 2019 version of the interface lists clouds, later ones describe their own.

@@ -45,7 +45,7 @@ pub(super) fn properties(account: &mut Account, name: &str, ask: &Ask) -> Result
         .header("x-ms-lease-status", "unlocked")
         .header("x-ms-lease-state", "available")
         .header("x-ms-has-immutability-policy", container.protection.has_policy().to_string())
-        .header("x-ms-has-legal-hold", container.legal_hold.to_string())
+        .header("x-ms-has-legal-hold", container.is_held().to_string())
         .header("x-ms-immutable-storage-with-versioning-enabled", container.protection.is_version_level().to_string())
         .header("x-ms-default-encryption-scope", "$account-encryption-key")
         .header("x-ms-deny-encryption-scope-override", "false");
@@ -110,7 +110,7 @@ fn item(xml: &mut Xml, name: &str, container: &Container, with_metadata: bool) {
     xml.leaf("LeaseStatus", "unlocked").leaf("LeaseState", "available");
     xml.leaf("DefaultEncryptionScope", "$account-encryption-key").leaf("DenyEncryptionScopeOverride", "false");
     xml.leaf("HasImmutabilityPolicy", &container.protection.has_policy().to_string());
-    xml.leaf("HasLegalHold", &container.legal_hold.to_string());
+    xml.leaf("HasLegalHold", &container.is_held().to_string());
     let versions = container.protection.is_version_level();
     xml.leaf("ImmutableStorageWithVersioningEnabled", &versions.to_string()).close("Properties");
     if with_metadata {

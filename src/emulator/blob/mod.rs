@@ -11,6 +11,7 @@ mod conditions;
 mod container;
 mod digest;
 mod errors;
+mod govern;
 mod list;
 mod read;
 mod state;
@@ -26,6 +27,7 @@ use super::wire::{Caller, Request, Response, percent_decode};
 use ask::{Ask, not_emulated};
 use chrono::{DateTime, Utc};
 use errors::{Code, Refusal};
+pub use govern::{Governed, Ungoverned};
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use state::{Account, Protection, Tick};
@@ -72,6 +74,42 @@ pub struct ContainerFacts {
     pub locked: bool,
     /// Whether a legal hold covers the container.
     pub legal_hold: bool,
+    /// Its legal holds.
+    pub holds: Vec<HoldFacts>,
+    /// `allowProtectedAppendWritesAll` of the legal holds, where it was said.
+    pub held_appends: Option<bool>,
+    /// The policy's ETag, without quotes; empty where there is none.
+    pub etag: String,
+    /// `allowProtectedAppendWrites`, where it was said.
+    pub appends: Option<bool>,
+    /// `allowProtectedAppendWritesAll`, where it was said.
+    pub appends_all: Option<bool>,
+    /// What became of the policy so far.
+    pub history: Vec<UpdateFacts>,
+}
+
+/// A legal hold on a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldFacts {
+    /// Its tag.
+    pub tag: String,
+    /// Since when, as Azure writes times.
+    pub since: String,
+    /// The object id of whoever put it on.
+    pub by: String,
+}
+
+/// A change of a container's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateFacts {
+    /// `put`, `lock` or `extend`.
+    pub update: String,
+    /// The days from then on.
+    pub days: u32,
+    /// When, as Azure writes times.
+    pub at: String,
+    /// The object id of whoever did it.
+    pub by: String,
 }
 
 impl Blobs {
@@ -92,8 +130,7 @@ impl Blobs {
 
     /// Answers a request. The answer to a HEAD has no body, but the `content-length` that a GET would have.
     pub fn handle(&mut self, now: DateTime<Utc>, caller: Option<&Caller>, request: &Request) -> Response {
-        let tick = Tick(Tick::of(now).0.max(self.last.0.saturating_add(1)));
-        self.last = tick;
+        let tick = self.tick(now);
         let id = request_id(tick);
         let head = request.method == Method::HEAD;
         let answer = self.answer(now, tick, caller, request);
@@ -114,6 +151,12 @@ impl Blobs {
             }
         }
         response
+    }
+
+    /// The stamp of a request.
+    fn tick(&mut self, now: DateTime<Utc>) -> Tick {
+        self.last = Tick(Tick::of(now).0.max(self.last.0.saturating_add(1)));
+        self.last
     }
 
     /// Everything, as JSON.
@@ -171,7 +214,22 @@ fn container_facts(name: &str, container: &state::Container) -> ContainerFacts {
         worm,
         days: retention.map(|retention| retention.days),
         locked: retention.is_some_and(|retention| retention.locked),
-        legal_hold: container.legal_hold,
+        legal_hold: container.is_held(),
+        holds: container
+            .holds
+            .iter()
+            .map(|hold| HoldFacts { tag: hold.tag.clone(), since: hold.since.iso(), by: hold.by.clone() })
+            .collect(),
+        held_appends: container.held_appends,
+        etag: container.record.changed.filter(|_| retention.is_some()).map(govern::etag).unwrap_or_default(),
+        appends: container.record.appends,
+        appends_all: container.record.appends_all,
+        history: container
+            .record
+            .history
+            .iter()
+            .map(|it| UpdateFacts { update: it.update.clone(), days: it.days, at: it.at.iso(), by: it.by.clone() })
+            .collect(),
     }
 }
 

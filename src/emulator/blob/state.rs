@@ -131,13 +131,73 @@ impl Protection {
     }
 }
 
+/// A legal hold on a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hold {
+    pub(super) tag: String,
+    /// Since when.
+    pub(super) since: Tick,
+    /// The object id of whoever put it on.
+    pub(super) by: String,
+}
+
+/// The hold of a container that the seed has held.
+fn seeded_hold(tick: Tick) -> Hold {
+    Hold { tag: "emulator".to_owned(), since: tick, by: uuid::Uuid::nil().to_string() }
+}
+
+/// Reads legal holds, or the flag that stood in their place.
+fn holds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Hold>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        Flag(bool),
+        Holds(Vec<Hold>),
+    }
+    Ok(match Saved::deserialize(deserializer)? {
+        Saved::Flag(true) => vec![seeded_hold(Tick(EPOCH))],
+        Saved::Flag(false) => Vec::new(),
+        Saved::Holds(holds) => holds,
+    })
+}
+
+/// What became of a container's policy so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// When it was changed last: its ETag.
+    pub(super) changed: Option<Tick>,
+    /// `allowProtectedAppendWrites` and `allowProtectedAppendWritesAll`, where they were said.
+    pub(super) appends: Option<bool>,
+    pub(super) appends_all: Option<bool>,
+    /// Its creation, its lock, its extensions.
+    pub(super) history: Vec<Update>,
+}
+
+/// A change of a container's policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Update {
+    /// `put`, `lock` or `extend`.
+    pub(super) update: String,
+    pub(super) days: u32,
+    pub(super) at: Tick,
+    pub(super) by: String,
+}
+
 /// A blob container.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Container {
     pub(super) modified: Tick,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) protection: Protection,
-    pub(super) legal_hold: bool,
+    /// Legal holds on the container as a whole. Saved states of old have a flag.
+    #[serde(default, alias = "legal_hold", deserialize_with = "holds")]
+    pub(super) holds: Vec<Hold>,
+    /// `allowProtectedAppendWritesAll` of the legal holds, where it was said.
+    #[serde(default)]
+    pub(super) held_appends: Option<bool>,
+    /// What else Resource Manager shows of the container's policy.
+    #[serde(default)]
+    pub(super) record: Record,
     /// By name, in the order in which a listing shows them. No blob is without versions.
     pub(super) blobs: BTreeMap<String, Blob>,
     /// Blocks that were put and not committed, by blob name and block id.
@@ -150,10 +210,17 @@ impl Container {
             modified,
             metadata: BTreeMap::new(),
             protection: Protection::None,
-            legal_hold: false,
+            holds: Vec::new(),
+            held_appends: None,
+            record: Record::default(),
             blobs: BTreeMap::new(),
             staged: BTreeMap::new(),
         }
+    }
+
+    /// Whether a legal hold covers every blob.
+    pub(super) fn is_held(&self) -> bool {
+        !self.holds.is_empty()
     }
 
     /// The version that a name stands for now.
@@ -314,7 +381,18 @@ pub(super) fn accounts(seed: &[seed::Account], tick: Tick) -> Result<BTreeMap<St
             }
             let mut container = Container::new(tick);
             container.protection = Protection::of(wanted).map_err(at)?;
-            container.legal_hold = wanted.legal_hold;
+            container.holds = wanted.legal_hold.then(|| seeded_hold(tick)).into_iter().collect();
+            if let Some(retention) = container.protection.retention() {
+                container.record.changed = Some(tick);
+                let update = |update: &str| Update {
+                    update: update.to_owned(),
+                    days: retention.days,
+                    at: tick,
+                    by: uuid::Uuid::nil().to_string(),
+                };
+                container.record.history = vec![update("put")];
+                container.record.history.extend(retention.locked.then(|| update("lock")));
+            }
             if containers.insert(wanted.name.clone(), container).is_some() {
                 return Err(at("named twice".into()));
             }

@@ -24,7 +24,7 @@ pub(super) enum Act {
 /// under an unlocked policy and against the documentation. Container-level: names are protected as well; after expiry
 /// a blob may be deleted but still not overwritten or changed (DOC). An unlocked policy protects blobs like a locked one.
 pub(super) fn permits(container: &Container, version: &Version, act: Act, now: DateTime<Utc>) -> Result<(), Code> {
-    let hold = container.legal_hold || version.legal_hold;
+    let hold = container.is_held() || version.legal_hold;
     match container.protection {
         Protection::VersionLevel(_) if act == Act::Overwrite => Ok(()),
         _ if hold => Err(Code::BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD),
@@ -48,7 +48,7 @@ fn is_kept(version: &Version, now: DateTime<Utc>) -> bool {
 pub(super) fn permits_deletion(container: &Container) -> Result<(), Code> {
     match container.protection {
         _ if container.blobs.is_empty() => Ok(()),
-        _ if container.legal_hold => Err(Code::CONTAINER_HAS_LEGAL_HOLD),
+        _ if container.is_held() => Err(Code::CONTAINER_HAS_LEGAL_HOLD),
         Protection::None => Ok(()),
         _ => Err(Code::CONTAINER_IMMUTABILITY_POLICY_LOCKED),
     }

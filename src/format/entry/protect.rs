@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::time::maybe_seconds;
 use crate::format::{Error, Fault};
-use crate::model::{Digest, StorePath};
+use crate::model::{Digest, HoldTag, StorePath};
+
+/// The longest policy, in days.
+const MOST_DAYS: u32 = 146_000;
 
 /// Somebody is about to change how versions of files are protected; committed before the first is changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub struct Protect {
     pub lock: bool,
     /// The classes that the versions are of, in the order of [`Class::ALL`].
     pub classes: Vec<Class>,
+    /// What the whole container gets; there where its protection is changed, and not that of single versions.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<Container>,
     /// What the paths were to begin with, where that was asked.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub paths: Vec<String>,
@@ -33,6 +39,18 @@ pub struct Protect {
     pub versions: u64,
     /// SHA-256 over their list: [`list`].
     pub sha256: Digest,
+}
+
+/// What a container gets as a whole: one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// Days that its policy lasts from each file's creation; of `extend` only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub days: Option<u32>,
+    /// The tag of the legal hold; of `hold` and `release` only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tag: Option<HoldTag>,
 }
 
 /// What is done to versions' protection.
@@ -112,6 +130,14 @@ pub fn list<'a>(versions: impl IntoIterator<Item = (&'a StorePath, Option<&'a st
     text
 }
 
+impl Container {
+    fn fits(&self, extends: bool) -> bool {
+        self.days.is_some() == extends
+            && self.tag.is_some() != extends
+            && self.days.is_none_or(|days| (1..=MOST_DAYS).contains(&days))
+    }
+}
+
 impl Protect {
     /// What the members must say of each other.
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -124,6 +150,10 @@ impl Protect {
             "the classes are not each named once, in their order"
         } else if self.versions == 0 {
             "it is of no version"
+        } else if self.container.as_ref().is_some_and(|container| !container.fits(extends)) {
+            "a container gets 1 to 146000 days by an extension, and a tag by a legal hold or its end"
+        } else if self.container.is_some() && !self.paths.is_empty() {
+            "a container is changed as a whole, and not by paths"
         } else {
             return Ok(());
         };

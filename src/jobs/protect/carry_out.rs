@@ -1,5 +1,5 @@
-//! Carrying out what was planned: first an entry in the log of each vault that is affected, then version by version. What
-//! fails is told and holds up nothing else; running again finds what is left, and leaves alone what is done.
+//! Carrying out what was planned: first an entry in the log of each vault that is affected, then version by version, or
+//! (`whole`) the store as a whole. What fails is told and holds up nothing else; running again finds what is left, and leaves alone what is done.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 
 use super::plan::{Plan, Version};
+use super::whole::{self, Turn};
 use crate::ambient::Ambient;
 use crate::archive::{Appender, Reader, oldest_of};
 use crate::error::{Context, Error, Kind, Result};
@@ -88,13 +89,26 @@ pub struct Failure {
 /// Carries a plan out. A plan of nothing leaves no trace.
 ///
 /// # Errors
-/// Where the log cannot be written, and where nothing at all could be changed for want of a permission.
+/// Where the log cannot be written, where nothing at all could be changed for want of a permission, and where the store as
+/// a whole could not be changed or is not as it was planned for.
 pub async fn carry_out(hands: &Hands<'_>, plan: &Plan) -> Result<Carried> {
     let mut carried = Carried::default();
     if plan.versions.is_empty() {
         return Ok(carried);
     }
+    if let Some(turn) = &plan.turn {
+        whole::insist(hands.keeper, turn).await?;
+    }
     carried.entries = record(hands, plan).await.context("nothing was changed")?;
+    match &plan.turn {
+        // The entries' own files need nothing: the policy is theirs from their creation.
+        Some(turn) => whole::carry(hands, plan, turn, &mut carried).await?,
+        None => each_version(hands, plan, &mut carried).await?,
+    }
+    Ok(carried)
+}
+
+async fn each_version(hands: &Hands<'_>, plan: &Plan, carried: &mut Carried) -> Result<()> {
     let own = own_files(hands, plan, &carried.entries).await?;
     let total = plan.versions.len() as u64 + own.len() as u64;
     hands.progress.stage("protecting", Some(total));
@@ -130,7 +144,7 @@ pub async fn carry_out(hands: &Hands<'_>, plan: &Plan) -> Result<Carried> {
     carried.not_tried = total - carried.changed - carried.failed;
     carried.interrupted = hands.stop.asked().is_some() && carried.not_tried > 0 && denied.is_none();
     carried.failures.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.version.cmp(&b.version)));
-    Ok(carried)
+    Ok(())
 }
 
 async fn change<'p>(
@@ -165,6 +179,7 @@ async fn record(hands: &Hands<'_>, plan: &Plan) -> Result<Vec<Recorded>> {
             until: plan.want.until,
             lock: plan.want.lock,
             classes,
+            container: plan.turn.as_ref().map(Turn::told),
             paths: plan.want.paths.clone(),
             reason: plan.want.reason.clone(),
             operator: hands.operator.to_owned(),

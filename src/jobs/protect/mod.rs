@@ -9,6 +9,8 @@ mod plan;
 mod report;
 mod standing;
 mod survey;
+mod whole;
+
 #[cfg(test)]
 mod tests;
 
@@ -17,3 +19,6 @@ pub use plan::{Affected, Plan, Version, Want, plan};
 pub use report::{Report, Status};
 pub use standing::{Row, Standing, Store, VaultRows, standing};
 pub use survey::{Found, survey};
+pub use whole::{Turn, Turned};
+
+pub use crate::store::MOST_EXTENSIONS;

@@ -1,15 +1,18 @@
-//! What would be changed: the versions that are meant, less those of which it is so already. Changes nothing.
+//! What would be changed: the versions that are meant, less those of which it is so already; or, where the store is
+//! protected as a whole, all of them. Changes nothing.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::survey::{Found, survey};
+use super::whole::{self, Turn};
 use crate::archive::Reader;
 use crate::error::{Context, Error, Result};
 use crate::format::entry::{Class, ProtectAction, list};
-use crate::model::{StorePath, VaultUri};
+use crate::jobs::history;
+use crate::model::{HoldTag, Mode, StorePath, VaultUri};
 use crate::progress::Progress;
-use crate::store::{self, Protection, Wish, check_until};
+use crate::store::{self, Protection, Reach, check_until};
 
 /// What somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,9 @@ pub struct Want {
     pub lock: bool,
     /// Why.
     pub reason: Option<String>,
-    /// Files of these classes.
+    /// The tag of a legal hold; on a store as a whole, and on nothing less.
+    pub tag: Option<HoldTag>,
+    /// Files of these classes; where none is named, all of them, and for an extension all but `unreferenced`.
     pub classes: Vec<Class>,
     /// Of these, only what begins with one of these, if there are any.
     pub paths: Vec<String>,
@@ -34,7 +39,11 @@ impl Want {
     fn means(&self, class: Class, path: &StorePath) -> bool {
         let root = matches!(class, Class::Archive | Class::Log) && self.action != ProtectAction::Release;
         let begins = |path: &StorePath| self.paths.iter().any(|prefix| path.as_str().starts_with(prefix));
-        root || self.classes.contains(&class) && (self.paths.is_empty() || begins(path))
+        let chosen = match self.classes.is_empty() {
+            true => self.action != ProtectAction::Extend || class != Class::Unreferenced,
+            false => self.classes.contains(&class),
+        };
+        root || chosen && (self.paths.is_empty() || begins(path))
     }
 
     /// What becomes of a version's protection; the same, where it is so already.
@@ -89,6 +98,41 @@ pub struct Affected {
     pub earliest: Option<DateTime<Utc>>,
     /// The last one.
     pub latest: Option<DateTime<Utc>>,
+    /// The first end of protection among them afterwards.
+    pub earliest_after: Option<DateTime<Utc>>,
+    /// The last one.
+    pub latest_after: Option<DateTime<Utc>>,
+}
+
+impl Affected {
+    fn new(class: Class) -> Self {
+        Affected {
+            class,
+            selected: 0,
+            already: 0,
+            change: 0,
+            left_unlocked: 0,
+            earliest: None,
+            latest: None,
+            earliest_after: None,
+            latest_after: None,
+        }
+    }
+
+    /// One version more that would be changed.
+    fn change(&mut self, before: Protection, after: Protection, extends: bool) {
+        self.change += 1;
+        self.left_unlocked += u64::from(extends && after.mode != Mode::Locked);
+        widen(&mut self.earliest, &mut self.latest, before.until);
+        widen(&mut self.earliest_after, &mut self.latest_after, after.until);
+    }
+}
+
+/// Takes a moment in between the first and the last.
+fn widen(first: &mut Option<DateTime<Utc>>, last: &mut Option<DateTime<Utc>>, moment: Option<DateTime<Utc>>) {
+    let Some(moment) = moment else { return };
+    *first = Some(first.map_or(moment, |first| first.min(moment)));
+    *last = Some(last.map_or(moment, |last| last.max(moment)));
 }
 
 /// What would be changed.
@@ -102,6 +146,8 @@ pub struct Plan {
     pub classes: Vec<Affected>,
     /// The versions that would be changed, those that the others stand on first.
     pub versions: Vec<Version>,
+    /// What would be done to the store as a whole, where single versions have no protection.
+    pub turn: Option<Turn>,
     /// What could not be read.
     pub notes: Vec<String>,
 }
@@ -113,64 +159,66 @@ impl Plan {
     }
 }
 
-/// Looks what there is and says what would be changed.
+/// Looks what there is and says what would be changed. `named` are the vaults whose files are meant; where none is named,
+/// all of them.
 ///
 /// # Errors
-/// `Usage` for a time that no policy can have; `Refused` where the store has no protection of single versions.
+/// `Usage` for a time that no policy can have; `Refused` for a choice that the store does not offer, and for what its rules
+/// forbid.
 pub async fn plan(
     keeper: &dyn store::Protect,
     reader: &Reader<'_>,
-    vaults: &[VaultUri],
+    named: &[VaultUri],
     want: Want,
     progress: &dyn Progress,
     now: DateTime<Utc>,
 ) -> Result<Plan> {
     want.check(now)?;
+    let reach = keeper.reach().await.context("couldn't tell what can be changed")?;
+    let narrowed = !(named.is_empty() && want.classes.is_empty() && want.paths.is_empty());
+    whole::check(&want, narrowed, &reach)?;
+    let vaults = history::vaults(reader, named).await?;
     let guard = keeper.guard().await.context("couldn't tell how the archive is protected")?;
-    let none =
-        |class| Affected { class, selected: 0, already: 0, change: 0, left_unlocked: 0, earliest: None, latest: None };
-    let mut classes = Class::ALL.map(none).to_vec();
+    let mut classes = Class::ALL.map(Affected::new).to_vec();
     let mut versions = Vec::new();
     let mut oldest = now;
+    let extends = want.action == ProtectAction::Extend;
     let mut each = |found: Found<'_>| {
         let Some(row) = classes.iter_mut().find(|row| row.class == found.class) else { return };
-        if !want.means(found.class, found.path) {
-            return;
-        }
-        row.selected += 1;
-        oldest = oldest.min(found.listed.created);
-        // A hold on the whole container is no version's own.
-        let before = found.listed.protection;
-        let after = want.outcome(before);
-        if after == before {
-            row.already += 1;
-            return;
-        }
-        row.change += 1;
-        let unlocked = want.action == ProtectAction::Extend && after.mode != crate::model::Mode::Locked;
-        row.left_unlocked += u64::from(unlocked);
-        if let Some(until) = before.until {
-            row.earliest = Some(row.earliest.map_or(until, |earliest| earliest.min(until)));
-            row.latest = Some(row.latest.map_or(until, |latest| latest.max(until)));
+        let (before, created) = (found.listed.protection, found.listed.created);
+        match &reach {
+            Reach::Versions if !want.means(found.class, found.path) => return,
+            Reach::Versions => {
+                row.selected += 1;
+                // A hold on the whole container is no version's own.
+                let after = want.outcome(before);
+                if after == before {
+                    row.already += 1;
+                    return;
+                }
+                row.change(before, after, extends);
+            }
+            // When protection ends follows from the creation, once the period is known: that of the oldest file.
+            Reach::Whole(_) => {
+                row.selected += 1;
+                oldest = oldest.min(created);
+                widen(&mut row.earliest, &mut row.latest, Some(created));
+            }
         }
         let Found { vault, class, path, listed, .. } = found;
         versions.push(Version { vault, class, path: path.clone(), version: listed.version.clone() });
     };
-    let notes = survey(keeper, &guard, reader, vaults, progress, &mut each).await?;
-    keeper.admits(wish(&want, oldest)).await?;
-    versions.sort_by_key(|version| version.class);
+    let notes = survey(keeper, &guard, reader, &vaults, progress, &mut each).await?;
     classes.retain(|row| row.selected > 0);
-    Ok(Plan { want, vaults: vaults.to_vec(), classes, versions, notes })
-}
-
-/// The same for a store that can only do it as a whole: a period that reaches far enough from the oldest file.
-fn wish(want: &Want, oldest: DateTime<Utc>) -> Wish {
-    match (want.action, want.until) {
-        (ProtectAction::Extend, until) => {
-            let seconds = until.map_or(0, |until| (until - oldest).num_seconds());
-            Wish::Extend { days: seconds.div_euclid(86_400) + i64::from(seconds.rem_euclid(86_400) > 0) }
+    let turn = match reach {
+        Reach::Versions => None,
+        Reach::Whole(before) => {
+            let turn = Turn::of(&want, before, oldest)?;
+            classes.iter_mut().for_each(|row| turn.fill(row));
+            versions.retain(|_| turn.changes());
+            Some(turn)
         }
-        (ProtectAction::Hold, _) => Wish::Hold,
-        (ProtectAction::Release, _) => Wish::Release,
-    }
+    };
+    versions.sort_by_key(|version| version.class);
+    Ok(Plan { want, vaults, classes, versions, turn, notes })
 }

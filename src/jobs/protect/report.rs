@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::carry_out::{Carried, Failure, Recorded};
 use super::plan::{Affected, Plan};
+use super::whole::{Turn, Turned};
 use crate::format::entry::ProtectAction;
 
 /// What was planned, and what became of it.
@@ -20,6 +21,8 @@ pub struct Report {
     pub reason: Option<String>,
     /// How far it went.
     pub status: Status,
+    /// What is done to the container as a whole; none where versions are changed one by one.
+    pub container: Option<Turned>,
     /// By class, as it was before.
     pub classes: Vec<Affected>,
     /// The entries that tell of it.
@@ -69,6 +72,7 @@ impl Report {
             lock: plan.want.lock,
             reason: plan.want.reason.clone(),
             status,
+            container: plan.turn.as_ref().map(Turn::turned),
             classes: plan.classes.clone(),
             entries: carried.entries,
             changed: carried.changed,

@@ -7,9 +7,9 @@ use super::*;
 use crate::error::Kind;
 use crate::format::entry::{Class, Event, ProtectAction, list};
 use crate::jobs::fixture::House;
-use crate::model::{Digest, Mode, VaultUri};
+use crate::model::{Digest, HoldTag, Mode, VaultUri};
 use crate::progress::{Halt, Silent, Stop};
-use crate::store::{Append as _, Listed, Protect as _, Read as _, Worm};
+use crate::store::{Append as _, Guard, Listed, Protect as _, Reach, Read as _, Worm};
 use crate::vault::Read as _;
 use crate::verify::Code;
 
@@ -28,6 +28,7 @@ fn want(action: ProtectAction) -> Want {
         until: None,
         lock: false,
         reason: Some("case 7".to_owned()),
+        tag: None,
         classes: Class::ALL.to_vec(),
         paths: Vec::new(),
     }
@@ -220,12 +221,9 @@ async fn what_cannot_be_is_refused_before_anything_is_written() {
     let stranger = [VaultUri::parse("https://other.vault.azure.net").unwrap()];
     let error = plan(&house.store, &reader, &stranger, until(&house, 400), &Silent, house.ambient.now()).await;
     assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
-    let guard = house.store.guard().await.unwrap();
-    house.store.set_guard(crate::store::Guard { worm: Worm::ContainerLevel, ..guard });
-    for want in [until(&house, 400), want(ProtectAction::Hold)] {
-        let error = plan(&house.store, &reader, &vaults, want, &Silent, house.ambient.now()).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Refused);
-    }
+    let tagged = Want { tag: HoldTag::parse("case7"), ..want(ProtectAction::Hold) };
+    let error = plan(&house.store, &reader, &vaults, tagged, &Silent, house.ambient.now()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "holds on versions have no tags");
     assert_eq!(house.files("/log/").await.len(), 2);
 }
 
@@ -288,4 +286,158 @@ async fn verify_finds_records_whose_protection_runs_out() {
     assert!(!house.verify().await.counts.contains_key(&Code::RecordShort), "a hold has no end");
     house.store.hold(&"archive.json".to_owned().try_into().unwrap(), None, false).await.unwrap();
     assert_eq!(house.verify().await.counts.get(&Code::RecordShort), Some(&1));
+}
+
+/// A house whose store has one policy for all files, with two snapshots a day apart.
+async fn whole(mode: Mode) -> House {
+    let clock = crate::jobs::fixture::clock();
+    let store = crate::store::memory::Memory::protected(clock.clone(), Worm::ContainerLevel, mode, 365);
+    let house = House::with(&["key/a", "secret/b"], clock, store).await;
+    house.snapshot().await.unwrap();
+    house.clock.advance(std::time::Duration::from_secs(86_400));
+    house.vault.put(&crate::jobs::fixture::object("secret/b"));
+    house.snapshot().await.unwrap();
+    house
+}
+
+/// What has the oldest file protected for so many days, and nothing chosen: in a whole there is nothing to choose.
+async fn lasting(house: &House, days: i64) -> Want {
+    let oldest = listed(house).await.iter().map(|item| item.created).min().unwrap();
+    Want { until: Some(oldest + TimeDelta::days(days)), ..all(until(house, 0)) }
+}
+
+/// The same without a choice.
+fn all(want: Want) -> Want {
+    Want { classes: Vec::new(), ..want }
+}
+
+fn tagged(action: ProtectAction, tag: &str) -> Want {
+    Want { tag: HoldTag::parse(tag), ..all(want(action)) }
+}
+
+async fn tried(house: &House, want: Want) -> crate::error::Result<Plan> {
+    plan(&house.store, &house.reader().await, &[], want, &Silent, house.ambient.now()).await
+}
+
+async fn policy(house: &House) -> (Option<u32>, Option<Mode>) {
+    let guard = house.store.guard().await.unwrap();
+    (guard.days, guard.lock)
+}
+
+#[tokio::test]
+async fn a_whole_store_is_extended_until_its_oldest_file_lasts_as_long_as_asked() {
+    let house = whole(Mode::Locked).await;
+    let want = lasting(&house, 401).await;
+    let plan = tried(&house, want.clone()).await.unwrap();
+    let turn = plan.turn.as_ref().unwrap();
+    assert_eq!(turn.after.period.unwrap().days, 401);
+    let rows = &plan.classes;
+    assert_eq!(rows[0].earliest_after.unwrap(), want.until.unwrap(), "the oldest file, to the second");
+    assert!(rows.iter().all(|row| row.earliest_after >= want.until && row.change == row.selected), "{rows:#?}");
+    assert_eq!(policy(&house).await, (Some(365), Some(Mode::Locked)), "a plan changes nothing");
+    let carried = done(&house, &plan).await;
+    assert_eq!((carried.changed, policy(&house).await), (plan.versions.len() as u64, (Some(401), Some(Mode::Locked))));
+
+    let entries = house.reader().await.entries(house.vault.uri()).await.unwrap().verified;
+    let Event::Protect(event) = &entries[2].event else { panic!("{entries:?}") };
+    let container = event.container.as_ref().unwrap();
+    assert_eq!((container.days, &container.tag, event.until), (Some(401), &None, want.until));
+    assert_eq!(event.sha256, Digest::of(plan.list().as_bytes()));
+    assert_eq!(event.versions, 9, "of every class: there is nothing that it does not cover");
+    let report = Report::of(&plan, Some(carried)).container.unwrap();
+    assert_eq!((report.extensions_used, report.extensions_after, report.days_after), (Some(0), Some(1), Some(401)));
+
+    let again = tried(&house, want).await.unwrap();
+    assert_eq!((Report::of(&again, None).status, done(&house, &again).await), (Status::Nothing, Carried::default()));
+    assert_eq!(house.files("/log/").await.len(), 3, "nothing to do leaves no trace");
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn an_unlocked_policy_of_a_whole_stays_so_unless_it_is_to_be_locked() {
+    let house = whole(Mode::Unlocked).await;
+    let plan = tried(&house, lasting(&house, 401).await).await.unwrap();
+    assert!(plan.classes.iter().all(|row| row.left_unlocked == row.change));
+    done(&house, &plan).await;
+    assert_eq!(policy(&house).await, (Some(401), Some(Mode::Unlocked)));
+    let lock = tried(&house, Want { lock: true, ..all(until(&house, 30)) }).await.unwrap();
+    assert!(lock.classes.iter().all(|row| row.change == row.selected && row.left_unlocked == 0));
+    done(&house, &lock).await;
+    assert_eq!(policy(&house).await, (Some(401), Some(Mode::Locked)), "what is longer stays longer");
+    let Reach::Whole(now) = house.store.reach().await.unwrap() else { panic!() };
+    assert_eq!(now.period.unwrap().extensions, Some(0), "before the lock nothing is used up");
+}
+
+#[tokio::test]
+async fn holds_of_a_whole_have_tags_and_one_that_is_lifted_leaves_the_others() {
+    let house = whole(Mode::Locked).await;
+    for (action, tag, held) in [
+        (ProtectAction::Hold, "Case7", true),
+        (ProtectAction::Hold, "audit", true),
+        (ProtectAction::Release, "case7", true),
+        (ProtectAction::Release, "audit", false),
+    ] {
+        let plan = tried(&house, tagged(action, tag)).await.unwrap();
+        done(&house, &plan).await;
+        assert_eq!(house.store.guard().await.unwrap().legal_hold, held, "{tag}");
+        let left = Report::of(&plan, None).container.unwrap().tags_after;
+        assert_eq!(left.is_empty(), !held);
+        let again = tried(&house, tagged(action, tag)).await.unwrap();
+        assert_eq!(Report::of(&again, None).status, Status::Nothing);
+    }
+    let entries = house.reader().await.entries(house.vault.uri()).await.unwrap().verified;
+    let Event::Protect(event) = &entries[2].event else { panic!("{entries:?}") };
+    assert_eq!(event.container.as_ref().unwrap().tag, HoldTag::parse("case7"));
+    assert_eq!(house.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn what_a_whole_cannot_be_is_refused_before_anything_is_written() {
+    let house = whole(Mode::Locked).await;
+    let vault = house.vault.uri().clone();
+    let ask = async |named: &[VaultUri], want| {
+        let reader = house.reader().await;
+        plan(&house.store, &reader, named, want, &Silent, house.ambient.now()).await.unwrap_err()
+    };
+    let paths = Want { paths: vec!["vaults/".to_owned()], ..all(until(&house, 400)) };
+    for (named, want) in [
+        (&[vault][..], all(until(&house, 400))),
+        (&[], until(&house, 400)),
+        (&[], paths),
+        (&[], all(want(ProtectAction::Hold))),
+    ] {
+        let error = ask(named, want).await;
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+    }
+    let far = ask(&[], lasting(&house, 146_001).await).await;
+    assert_eq!(far.kind(), Kind::Refused, "{far}");
+    for days in 400..405 {
+        let plan = tried(&house, all(until(&house, days))).await.unwrap();
+        done(&house, &plan).await;
+    }
+    let entries = house.files("/log/").await.len();
+    let error = ask(&[], all(until(&house, 500))).await;
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("extended 5 times"), "{error}");
+    assert_eq!(Report::of(&tried(&house, all(until(&house, 30))).await.unwrap(), None).status, Status::Nothing);
+    assert_eq!(house.files("/log/").await.len(), entries);
+
+    house.store.set_guard(Guard::NONE);
+    assert_eq!(ask(&[], all(until(&house, 400))).await.kind(), Kind::Refused, "no policy to extend");
+    done(&house, &tried(&house, tagged(ProtectAction::Hold, "case7")).await.unwrap()).await;
+    assert!(house.store.attacker_remove("archive.json").is_err(), "a hold needs no policy");
+}
+
+#[tokio::test]
+async fn a_whole_that_somebody_changed_since_the_plan_is_left_alone_and_nothing_is_written() {
+    let house = whole(Mode::Locked).await;
+    let plan = tried(&house, all(until(&house, 400))).await.unwrap();
+    house.store.extend_whole(&plan.turn.as_ref().unwrap().before, 370).await.unwrap();
+    let (reader, stop) = (house.reader().await, Stop::new());
+    let error = carry_out(&hands(&house, &reader, &stop), &plan).await.unwrap_err();
+    assert_eq!((error.kind(), house.files("/log/").await.len()), (Kind::Conflict, 2), "{error}");
+
+    let plan = tried(&house, all(until(&house, 400))).await.unwrap();
+    stop.ask(Halt::Signal);
+    let carried = carry_out(&hands(&house, &reader, &stop), &plan).await.unwrap();
+    assert!(carried.interrupted && policy(&house).await.0 == Some(370));
 }

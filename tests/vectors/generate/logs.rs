@@ -2,11 +2,11 @@
 
 use akv_archiver::format::archive;
 use akv_archiver::format::entry::{
-    Became, Change, Class, Entry, Event, IntentStep, LogFile, Outcome, Protect, ProtectAction, RestoreIntent,
-    RestoreResult, SnapshotRef, list,
+    Became, Change, Class, Container, Entry, Event, IntentStep, LogFile, Outcome, Protect, ProtectAction,
+    RestoreIntent, RestoreResult, SnapshotRef, list,
 };
 use akv_archiver::format::paths;
-use akv_archiver::model::{Digest, Object};
+use akv_archiver::model::{Digest, HoldTag, Object};
 use akv_archiver::tlog::{Checkpoint, Frontier, Signer, tree};
 use uuid::Uuid;
 
@@ -64,6 +64,7 @@ fn fourth() -> LogFile {
         until: Some("2028-01-01T00:00:00Z".parse().unwrap()),
         lock: false,
         classes: vec![Class::Archive, Class::Log],
+        container: None,
         paths: Vec::new(),
         reason: None,
         operator: "ada".to_owned(),
@@ -82,11 +83,31 @@ fn held() -> LogFile {
         until: None,
         lock: false,
         classes: vec![Class::Captures],
+        container: None,
         paths: vec![format!("{folder}/")],
         reason: Some("case 7".to_owned()),
         operator: "ada".to_owned(),
         versions: 1,
         sha256: Digest::of(list([(&capture, None)]).as_bytes()),
+    });
+    LogFile::build(third().successor(time(200), protect).unwrap(), &signer()).unwrap()
+}
+
+/// A container as a whole: its policy, or a legal hold with a tag, in the place of the extension.
+fn whole(action: ProtectAction) -> LogFile {
+    let extends = action == ProtectAction::Extend;
+    let archive = paths::archive().unwrap();
+    let protect = Event::Protect(Protect {
+        action,
+        until: extends.then(|| "2028-01-01T00:00:00Z".parse().unwrap()),
+        lock: extends,
+        classes: vec![Class::Archive],
+        container: Some(Container { days: extends.then_some(800), tag: HoldTag::parse("case7").filter(|_| !extends) }),
+        paths: Vec::new(),
+        reason: (!extends).then(|| "case 7".to_owned()),
+        operator: "ada".to_owned(),
+        versions: 1,
+        sha256: Digest::of(list([(&archive, None)]).as_bytes()),
     });
     LogFile::build(third().successor(time(200), protect).unwrap(), &signer()).unwrap()
 }
@@ -150,6 +171,18 @@ fn good() -> Vec<Vector> {
         make("restore-result", "ok", "the third entry", third().bytes()),
         make("protect-extend", "ok", "archive.json and the log are protected for longer", fourth().bytes()),
         make("protect-hold", "ok", "a legal hold on the captures of one object", held().bytes()),
+        make(
+            "protect-container-extend",
+            "ok",
+            "a container's policy is made longer and locked",
+            whole(ProtectAction::Extend).bytes(),
+        ),
+        make(
+            "protect-container-release",
+            "ok",
+            "the legal hold case7 on a container is lifted",
+            whole(ProtectAction::Release).bytes(),
+        ),
         make(
             "unknown-event",
             "ok",
@@ -246,6 +279,7 @@ fn protection() -> Vec<Vector> {
         make(name, "bad-member", comment, changed(of, &before, from, to))
     };
     let (fourth, held) = (fourth(), held());
+    let (longer, lifted) = (whole(ProtectAction::Extend), whole(ProtectAction::Release));
     vec![
         wrong(
             "protect-without-time",
@@ -271,6 +305,37 @@ fn protection() -> Vec<Vector> {
             "[\"archive\",\"log\"]",
             "[\"log\",\"archive\"]",
         ),
+        wrong(
+            "protect-container-nothing",
+            "a container that gets neither days nor a tag",
+            &longer,
+            "{\"days\":800}",
+            "{}",
+        ),
+        wrong(
+            "protect-container-tag-extended",
+            "an extension with a tag",
+            &longer,
+            "{\"days\":800}",
+            "{\"days\":800,\"tag\":\"case7\"}",
+        ),
+        wrong("protect-container-zero-days", "a policy of no days", &longer, "\"days\":800", "\"days\":0"),
+        wrong(
+            "protect-container-too-long",
+            "a policy that is longer than any can be",
+            &longer,
+            "\"days\":800",
+            "\"days\":146001",
+        ),
+        wrong(
+            "protect-container-with-paths",
+            "a part of a container's files",
+            &lifted,
+            "\"reason\":",
+            "\"paths\":[\"vaults/\"],\"reason\":",
+        ),
+        wrong("protect-container-tag-capital", "a tag in capitals", &lifted, "\"tag\":\"case7\"", "\"tag\":\"Case7\""),
+        wrong("protect-container-no-tag", "a hold without a tag", &lifted, "{\"tag\":\"case7\"}", "{\"days\":800}"),
         wrong("protect-no-class", "an extension of no class", &fourth, "[\"archive\",\"log\"]", "[]"),
         wrong(
             "protect-unknown-class",
