@@ -224,6 +224,8 @@ impl Read for Container {
                 let why = format!("{} bytes where {expected} were due", answer.body.len());
                 return Err(self.malformed(why, &aim));
             }
+            // All of it at once: a buffer that grows is copied each time.
+            bytes.reserve(usize::try_from(total).unwrap_or(0).saturating_sub(bytes.len()));
             bytes.extend_from_slice(&answer.body);
             if bytes.len() as u64 >= total {
                 return Ok(bytes.freeze());
