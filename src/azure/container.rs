@@ -34,9 +34,9 @@ use crate::model::{Mode, Permissions, StorePath};
 use crate::store::{Append, Condition, Created, Error, Guard, Listed, Read, Seat, Site, Worm};
 use crate::vault::Load;
 
-/// Blobs in a page of a listing. Azure gives up to 5,000; a page is held whole, in several forms, and this many cost
-/// 3 MB of text.
-const PAGE: i32 = 2_000;
+/// Blobs in a page of a listing. Azure gives up to 5,000; a page is held whole, in several forms, and this many take
+/// 1.5 MB of text, and as much again in each form.
+const PAGE: i32 = 1_000;
 
 /// The most that one Put Blob takes: 5,000 MiB. Never more in several blocks, which needs a permission to overwrite.
 const PUT_LIMIT: u64 = 5_000 << 20;

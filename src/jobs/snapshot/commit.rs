@@ -99,7 +99,7 @@ fn encode(run: &Run<'_>, header: &Header) -> Result<Encoded> {
     manifest::encode(header, || run.book.lines()).context("couldn't write the manifest")
 }
 
-/// Up to so many captures are looked up one by one; more are read from one listing of all, in which a page holds thousands.
+/// Up to so many captures are looked up one by one; more are read from one listing of all, in which a page holds a thousand.
 const ONE_BY_ONE: usize = 8;
 
 /// Reads the captures back that were stored since the last commit, and notes how they are protected.
@@ -113,13 +113,14 @@ async fn secure(run: &mut Run<'_>) -> Result<()> {
         return read_all_back(run, fresh).await;
     }
     for object in &fresh {
-        let protection = read_back(store, &run.guard, demand, &file(run, object)?).await?;
+        let protection = read_back(store, &run.guard, demand, &stored(run, object)?).await?;
         run.secured(object, protection);
     }
     Ok(())
 }
 
-/// Looks for many captures in one listing.
+/// Looks for many captures in one listing. What they should be, the book says: a list of that would take as much memory as
+/// the manifest that is written next.
 async fn read_all_back(run: &mut Run<'_>, mut fresh: BTreeSet<Object>) -> Result<()> {
     let (store, demand) = (run.doors.store, run.order.worm);
     let prefix = paths::captures_prefix(run.doors.vault.uri());
@@ -133,7 +134,7 @@ async fn read_all_back(run: &mut Run<'_>, mut fresh: BTreeSet<Object>) -> Result
         if !again && !fresh.contains(&object) {
             continue;
         }
-        let file = file(run, &object)?;
+        let file = stored(run, &object)?;
         if file.path != *path {
             continue;
         }
@@ -145,12 +146,13 @@ async fn read_all_back(run: &mut Run<'_>, mut fresh: BTreeSet<Object>) -> Result
         found.extend(fresh.take(&object));
     }
     match fresh.first() {
-        Some(object) => Err(gone(&file(run, object)?.path)),
+        Some(object) => Err(gone(&stored(run, object)?.path)),
         None => Ok(()),
     }
 }
 
-fn file(run: &Run<'_>, object: &Object) -> Result<Written> {
+/// A capture that this run stored, as the book has it.
+fn stored(run: &Run<'_>, object: &Object) -> Result<Written> {
     let remembered = run.book.remembered(object).map(|remembered| remembered.file);
     remembered.ok_or_else(|| Error::internal(format!("the capture of {object} was stored and not entered")))
 }
