@@ -144,6 +144,9 @@ impl Meter {
 /// Tells of a request to whoever reads logs. A query may hold a signature, headers a token and bodies anything: none of them
 /// is shown.
 fn log(request: &Request, status: Option<u16>, took: Duration) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
     let (method, url) = (request.method(), request.url());
     let (host, path) = (url.host_str().unwrap_or_default(), url.path());
     let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());

@@ -153,6 +153,14 @@ pub fn captures_prefix(vault: &VaultUri) -> String {
     format!("{}captures/", vault_prefix(vault))
 }
 
+/// The object whose captures a path is among, if it begins with a vault's [`captures_prefix`]. What comes after its name
+/// is not looked at: for those who know the whole path, and only look for what to compare it with.
+pub fn object_below(prefix: &str, path: &StorePath) -> Option<Object> {
+    let (kind, rest) = path.as_str().strip_prefix(prefix)?.split_once('/')?;
+    let (name, _) = rest.split_once('/')?;
+    Some(Object::new(Kind::parse(kind)?, Name::parse(name)?))
+}
+
 /// What all sealed settings of a vault begin with.
 pub fn settings_prefix(vault: &VaultUri) -> String {
     format!("{}settings/", vault_prefix(vault))
@@ -195,6 +203,23 @@ fn short_digest(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_object_is_told_from_the_beginning_of_a_captures_path() {
+        let vault = VaultUri::parse("https://v.vault.azure.net").unwrap();
+        let below = |rest: &str| {
+            let prefix = captures_prefix(&vault);
+            object_below(&prefix, &StorePath::parse(&format!("{prefix}{rest}")).unwrap()).map(|it| it.to_string())
+        };
+        assert_eq!(below("secret/a-b/20261121T013000Z-0123456789ab.tar.zst.age").as_deref(), Some("secret/a-b"));
+        for none in ["secret/a", "thing/a/x", "secret/a_b/x", "secret"] {
+            assert_eq!(below(none), None, "{none}");
+        }
+        assert_eq!(
+            object_below("vaults/w.vault.azure.net/captures/", &manifest(&vault, 1, Digest::of(b"")).unwrap()),
+            None
+        );
+    }
 
     fn parse(text: &str) -> Option<ArchivePath> {
         ArchivePath::parse(&StorePath::parse(text)?)

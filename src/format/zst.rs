@@ -70,9 +70,13 @@ fn window(frame: &[u8], content: usize) -> Option<u64> {
 pub(super) struct Writer(write::Encoder<'static, Vec<u8>>);
 
 impl Writer {
-    /// A frame that will hold exactly `size` bytes.
-    pub(super) fn new(size: usize) -> Result<Self, Error> {
-        let encoder = write::Encoder::new(Vec::new(), LEVEL).and_then(|mut encoder| {
+    /// A frame that will hold exactly `size` bytes, and is expected to have at most `limit` itself.
+    ///
+    /// All the space that it may need is set aside at once. What is not written to is not resident, whereas a buffer that
+    /// grows leaves one of half its size behind each time, in a heap that cannot give it back.
+    pub(super) fn new(size: usize, limit: usize) -> Result<Self, Error> {
+        let space = Vec::with_capacity(zstd_safe::compress_bound(size).min(limit));
+        let encoder = write::Encoder::new(space, LEVEL).and_then(|mut encoder| {
             encoder.set_pledged_src_size(Some(size as u64))?;
             Ok(encoder)
         });
@@ -184,7 +188,7 @@ mod tests {
     fn a_frame_can_be_written_and_read_line_by_line() {
         let texts: Vec<Vec<u8>> = (0..5000).map(|n| format!("line {n}").into_bytes()).collect();
         let whole: Vec<u8> = texts.iter().flat_map(|text| [text.as_slice(), b"\n"].concat()).collect();
-        let mut writer = Writer::new(whole.len()).unwrap();
+        let mut writer = Writer::new(whole.len(), usize::MAX).unwrap();
         texts.iter().for_each(|text| writer.line(text).unwrap());
         let frame = writer.finish().unwrap();
         assert_eq!(frame, compress(&whole).unwrap(), "the same frame as in one piece");
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!(lines(&compress(b"a\n\nb\n").unwrap(), 1), Err(Fault::ManifestLayout));
         assert_eq!(lines(&compress(b"").unwrap(), 1), Ok(Vec::new()));
         for size in [whole.len() - 1, whole.len() + 1] {
-            let mut writer = Writer::new(size).unwrap();
+            let mut writer = Writer::new(size, 0).unwrap();
             let written = texts.iter().try_for_each(|text| writer.line(text)).and_then(|()| writer.finish());
             assert_eq!(written.unwrap_err().fault, Fault::BadZstd, "{size} bytes were promised");
         }

@@ -41,7 +41,7 @@ pub async fn create_archive(store: &dyn store::Append, demand: Demand, ambient: 
         Err(error) => return Err(Error::from(error).context(format!("couldn't create the archive in {place}"))),
     };
     let written = Written { path: path.clone(), version, size: bytes.len() as u64, md5: md5(&bytes) };
-    read_back(store, &guard, demand, &[written], path.as_str()).await?;
+    read_back(store, &guard, demand, &written).await?;
     Ok((archive, true))
 }
 

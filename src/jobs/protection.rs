@@ -1,8 +1,6 @@
 //! Reading back what was written: the same bytes, one version, protected. A store that ignores write-once rules is
 //! found out here, before anything refers to what it holds.
 
-use std::collections::HashMap;
-
 use futures::StreamExt;
 
 use crate::error::{Error, Kind, Result};
@@ -31,10 +29,6 @@ pub struct Written {
     pub md5: [u8; 16],
 }
 
-/// Up to so many files are looked up one by one; more are read from one listing of their common prefix, in which a
-/// page holds thousands.
-const ONE_BY_ONE: usize = 8;
-
 /// Refuses a store that says of itself that it protects nothing.
 pub fn insist(store: &dyn store::Read, guard: &Guard, demand: Demand) -> Result<()> {
     if demand == Demand::Optional || guard.protects() {
@@ -43,41 +37,28 @@ pub fn insist(store: &dyn store::Read, guard: &Guard, demand: Demand) -> Result<
     Err(unprotected(&store.describe(), "it has no immutability policy"))
 }
 
-/// Lists what was written and compares. Returns how each file is protected, in their order.
+/// Lists a file that was written, and compares. Returns how it is protected.
 ///
-/// `prefix` is common to all paths. Fails with `Noncompliant` for a file that is not protected although that was
-/// demanded, with `Tampered` for other bytes or more than one version.
-pub async fn read_back(
-    store: &dyn store::Read,
-    guard: &Guard,
-    demand: Demand,
-    written: &[Written],
-    prefix: &str,
-) -> Result<Vec<Protection>> {
-    let wanted: HashMap<&StorePath, usize> = written.iter().map(|file| &file.path).zip(0..).collect();
-    let mut found: Vec<Option<Protection>> = vec![None; written.len()];
-    let prefixes: Vec<&str> = match written.len() {
-        0 => Vec::new(),
-        1..=ONE_BY_ONE => written.iter().map(|file| file.path.as_str()).collect(),
-        _ => vec![prefix],
-    };
-    for prefix in prefixes {
-        let mut list = store.list(prefix);
-        while let Some(listed) = list.next().await {
-            let listed = listed?;
-            let Some(index) = listed.path.as_ref().ok().and_then(|path| wanted.get(path)) else { continue };
-            let (Some(file), Some(place)) = (written.get(*index), found.get_mut(*index)) else { continue };
-            match place {
-                Some(_) => return Err(tampered(&file.path, "has more than one version now")),
-                None => *place = Some(compare(store, guard, demand, file, &listed).await?),
-            }
+/// Fails with `Noncompliant` for a file that is not protected although that was demanded, with `Tampered` for other bytes
+/// or more than one version.
+pub async fn read_back(store: &dyn store::Read, guard: &Guard, demand: Demand, file: &Written) -> Result<Protection> {
+    let mut found = None;
+    let mut list = store.list(file.path.as_str());
+    while let Some(listed) = list.next().await {
+        let listed = listed?;
+        if listed.path.as_ref() != Ok(&file.path) {
+            continue;
         }
+        if found.is_some() {
+            return Err(doubled(&file.path));
+        }
+        found = Some(compare(store, guard, demand, file, &listed).await?);
     }
-    let gone = |file: &Written| tampered(&file.path, "is not there now");
-    found.into_iter().zip(written).map(|(protection, file)| protection.ok_or_else(|| gone(file))).collect()
+    found.ok_or_else(|| gone(&file.path))
 }
 
-async fn compare(
+/// Compares a file that was written with what a listing shows of it, as [`read_back`] does.
+pub async fn compare(
     store: &dyn store::Read,
     guard: &Guard,
     demand: Demand,
@@ -100,6 +81,16 @@ async fn compare(
         return Err(unprotected(&store.describe(), &format!("{path} was stored without a policy")));
     }
     Ok(protection)
+}
+
+/// A file that was written has more than one version.
+pub fn doubled(path: &StorePath) -> Error {
+    tampered(path, "has more than one version now")
+}
+
+/// A file that was written is not listed.
+pub fn gone(path: &StorePath) -> Error {
+    tampered(path, "is not there now")
 }
 
 fn tampered(path: &StorePath, what: &str) -> Error {

@@ -62,13 +62,13 @@ impl fmt::Display for Kind {
 /// Names that differ only by case are the same name: the service's row store upper-cases them (recorded list order).
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Box<str>);
 
 impl Name {
     /// Parses a name.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=127).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        fits.then(|| Name(text.to_owned()))
+        fits.then(|| Name(text.into()))
     }
 
     /// The name as the vault spelt it.
@@ -131,7 +131,7 @@ impl TryFrom<String> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> String {
-        name.0
+        name.0.into()
     }
 }
 

@@ -66,7 +66,7 @@ where
 
     let changed = || Error::new(Fault::WrongRoot, "the lines were others when they were asked for again");
     let mut again = Measure::default();
-    let mut writer = zst::Writer::new(measure.content)?;
+    let mut writer = zst::Writer::new(measure.content, limits.stored)?;
     again.add(&head, &limits)?;
     writer.line(&head)?;
     for line in lines() {

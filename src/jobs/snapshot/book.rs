@@ -2,32 +2,40 @@
 //! previous manifest has and ends as the lines of the new one; a commit half-way writes it as it stands. Compact, since a
 //! vault may have a hundred thousand objects. Knows no vault, no store and no time.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use chrono::{DateTime, Utc};
 
-use super::kept::{Kept, Words};
+use super::kept::{Commons, Kept, Text};
 use crate::capture::{Known, Swept};
 use crate::error::Result;
 use crate::format;
 use crate::format::manifest::{CaptureRef, Counts, Gap, Line, State};
-use crate::model::{Digest, Kind, Object, StorePath, VaultUri, hex};
+use crate::jobs::protection::Written;
+use crate::model::{Digest, Kind, Object, VaultUri, hex};
 use crate::store::Protection;
 
 /// What a run knows of a vault's objects.
 pub(super) struct Book {
     vault: VaultUri,
-    records: HashMap<Object, Record>,
-    deleted: BTreeMap<Object, Kept>,
-    words: Words,
+    /// In the order of a manifest's lines, like the deleted ones.
+    records: BTreeMap<Object, Box<Record>>,
+    deleted: BTreeMap<Object, Box<Kept>>,
+    commons: Commons,
     gave_up: bool,
 }
 
 /// An object, and how far this run is with it.
 struct Record {
-    kept: Box<Kept>,
+    kept: Kept,
     look: Look,
+}
+
+impl Record {
+    fn new(kept: Kept, look: Look) -> Box<Self> {
+        Box::new(Record { kept, look })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +73,7 @@ pub(super) enum Met {
 impl Book {
     /// An empty book.
     pub(super) fn new(vault: VaultUri) -> Self {
-        Book { vault, records: HashMap::new(), deleted: BTreeMap::new(), words: Words::default(), gave_up: false }
+        Book { vault, records: BTreeMap::new(), deleted: BTreeMap::new(), commons: Commons::default(), gave_up: false }
     }
 
     /// Takes over a line of the previous manifest, if it has a capture of a live object.
@@ -74,8 +82,8 @@ impl Book {
             return Ok(());
         }
         let object = Object::new(line.kind, line.name.clone());
-        let kept = Box::new(Kept::of(line, &mut self.words)?);
-        self.records.insert(object, Record { kept, look: Look::Before });
+        let kept = Kept::of(line, &mut self.commons)?;
+        self.records.insert(object, Record::new(kept, Look::Before));
         Ok(())
     }
 
@@ -122,7 +130,7 @@ impl Book {
     fn alone(&mut self, object: &Object, swept: &Swept, salt: [u8; 16], look: Look) -> Met {
         let met = self.meet(object, swept, salt, look);
         if let (Met::Now, Some(record)) = (met, self.records.get_mut(object)) {
-            *record.kept = Kept::listed(swept, salt);
+            record.kept = Kept::listed(swept, salt);
         }
         met
     }
@@ -137,7 +145,7 @@ impl Book {
             }
             Entry::Occupied(_) => Met::Already,
             Entry::Vacant(place) => {
-                place.insert(Record { kept: Box::new(Kept::listed(swept, salt)), look });
+                place.insert(Record::new(Kept::listed(swept, salt), look));
                 Met::Now
             }
         }
@@ -145,7 +153,7 @@ impl Book {
 
     /// A soft-deleted object was listed.
     pub(super) fn deleted(&mut self, object: Object, swept: &Swept, salt: [u8; 16]) {
-        self.deleted.insert(object, Kept::listed(swept, salt));
+        self.deleted.insert(object, Box::new(Kept::listed(swept, salt)));
     }
 
     /// The earlier capture stays. `compared_at`, if its versions were compared just now.
@@ -183,11 +191,11 @@ impl Book {
             capture: Some(capture),
             gap: None,
         };
-        let mut kept = Kept::of(line, &mut self.words)?;
+        let mut kept = Kept::of(line, &mut self.commons)?;
         if let Some(stored) = &mut kept.capture {
             (stored.reused, stored.there) = (false, true);
         }
-        *record = Record { kept: Box::new(kept), look: Look::Settled };
+        **record = Record { kept, look: Look::Settled };
         Ok(())
     }
 
@@ -211,10 +219,9 @@ impl Book {
 
     /// The managed keys and secrets whose certificate was not listed.
     pub(super) fn orphans(&self) -> Vec<Object> {
-        let orphaned = |(object, record): &(&Object, &Record)| {
-            record.look == Look::Managed && !self.records.contains_key(&owner(object))
-        };
-        self.records.iter().filter(orphaned).map(|(object, _)| object.clone()).collect()
+        let managed = self.records.iter().filter(|(_, record)| record.look == Look::Managed);
+        let orphaned = managed.filter(|(object, _)| !self.records.contains_key(&owner(object)));
+        orphaned.map(|(object, _)| object.clone()).collect()
     }
 
     /// A list of live objects was read to its end: what this run did not meet is not in the vault any more.
@@ -232,17 +239,17 @@ impl Book {
         }
     }
 
-    /// What the store shows at a capture's path, which is to be found among those remembered.
-    pub(super) fn remembered(&self, object: &Object, path: &StorePath) -> Option<Remembered> {
+    /// The file that should hold the capture of an object.
+    pub(super) fn remembered(&self, object: &Object) -> Option<Remembered> {
         let kept = &self.records.get(object)?.kept;
         let stored = kept.capture.as_ref()?;
-        (kept.path(stored, &self.vault, object).ok()? == *path).then(|| Remembered {
-            sha256: stored.sha256,
-            md5: stored.md5,
+        let file = Written {
+            path: kept.path(stored, &self.vault, object).ok()?,
+            version: stored.version.as_ref().map(Text::to_string),
             size: stored.size,
-            version: stored.version.as_deref().map(str::to_owned),
-            there: stored.there,
-        })
+            md5: stored.md5,
+        };
+        Some(Remembered { file, sha256: stored.sha256, there: stored.there })
     }
 
     /// The store holds the capture of `object`, protected so.
@@ -298,48 +305,27 @@ impl Book {
 
     /// The objects that have a gap, in order, and the gap.
     pub(super) fn gaps(&self) -> Vec<(&Object, Gap)> {
-        let mut gaps: Vec<(&Object, Gap)> =
-            self.records.iter().filter_map(|(object, record)| Some((object, self.state(object, record).1?))).collect();
-        gaps.sort_by(|a, b| a.0.cmp(b.0));
-        gaps
+        self.records.iter().filter_map(|(object, record)| Some((object, self.state(object, record).1?))).collect()
     }
 
-    /// The order of a manifest's lines.
-    pub(super) fn order(&self) -> Vec<Place<'_>> {
-        let live = self.records.keys().map(|object| Place { object, deleted: false });
-        let mut places: Vec<Place<'_>> =
-            live.chain(self.deleted.keys().map(|object| Place { object, deleted: true })).collect();
-        places.sort_unstable();
-        places
+    /// The lines of a manifest, in their order: of a name that is both, the live object comes before the deleted one.
+    pub(super) fn lines(&self) -> impl Iterator<Item = Result<Line, format::Error>> {
+        let (mut records, mut deleted) = (self.records.iter().peekable(), self.deleted.iter().peekable());
+        std::iter::from_fn(move || {
+            if let Some((object, kept)) = deleted.next_if(|gone| records.peek().is_none_or(|live| gone.0 < live.0)) {
+                return Some(kept.line(&self.vault, object, State::Deleted, None));
+            }
+            let (object, record) = records.next()?;
+            let (state, gap) = self.state(object, record);
+            Some(record.kept.line(&self.vault, object, state, gap))
+        })
     }
-
-    /// A manifest's line.
-    pub(super) fn line(&self, place: Place<'_>) -> Result<Line, format::Error> {
-        let Place { object, deleted } = place;
-        let gone = || format::Error::new(format::Fault::BadLine, format!("{object} is not in the book"));
-        if deleted {
-            let kept = self.deleted.get(object).ok_or_else(gone)?;
-            return kept.line(&self.vault, object, State::Deleted, None);
-        }
-        let record = self.records.get(object).ok_or_else(gone)?;
-        let (state, gap) = self.state(object, record);
-        record.kept.line(&self.vault, object, state, gap)
-    }
-}
-
-/// Where a line stands in a manifest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place<'a> {
-    object: &'a Object,
-    deleted: bool,
 }
 
 /// What the archive should hold.
 pub(super) struct Remembered {
+    pub(super) file: Written,
     pub(super) sha256: Digest,
-    pub(super) md5: [u8; 16],
-    pub(super) size: u64,
-    pub(super) version: Option<String>,
     /// Whether it was seen tonight already.
     pub(super) there: bool,
 }

@@ -1,7 +1,10 @@
 //! Committing what a run has: read the new captures back, write the book as a manifest, append a log entry. Done at the
 //! end of a run, and half-way through a long one, so that whatever ends it loses little.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use futures::StreamExt;
 
 use super::run::Run;
 use super::settings;
@@ -10,8 +13,8 @@ use crate::error::{Context, Error, Result};
 use crate::format::entry::{Event, SnapshotRef};
 use crate::format::manifest::{self, Encoded, Header, Status};
 use crate::format::paths;
-use crate::jobs::protection::{Demand, Written, read_back};
-use crate::model::{Mode, Object};
+use crate::jobs::protection::{Written, compare, doubled, gone, read_back};
+use crate::model::Object;
 use crate::store::Condition;
 
 /// How often a run commits before its end.
@@ -68,8 +71,8 @@ pub(super) async fn commit(run: &mut Run<'_>) -> Result<()> {
         Err(error) => return Err(Error::from(error).context("couldn't store the manifest")),
     };
     let size = snapshot.size;
-    let written = [Written { path: path.clone(), version: version.clone(), size, md5: digest }];
-    read_back(doors.store, &run.guard, run.order.worm, &written, path.as_str()).await?;
+    let written = Written { path: path.clone(), version: version.clone(), size, md5: digest };
+    read_back(doors.store, &run.guard, run.order.worm, &written).await?;
     let snapshot = SnapshotRef { version, ..snapshot };
     let sequence =
         appender.commit(|_, sequence| Ok(Event::Snapshot(SnapshotRef { sequence, ..snapshot.clone() }))).await?;
@@ -93,24 +96,63 @@ fn head(run: &Run<'_>) -> Header {
 }
 
 fn encode(run: &Run<'_>, header: &Header) -> Result<Encoded> {
-    let order = run.book.order();
-    let lines = || order.iter().map(|place| run.book.line(*place));
-    manifest::encode(header, lines).context("couldn't write the manifest")
+    manifest::encode(header, || run.book.lines()).context("couldn't write the manifest")
 }
+
+/// Up to so many captures are looked up one by one; more are read from one listing of all, in which a page holds a thousand.
+const ONE_BY_ONE: usize = 8;
 
 /// Reads the captures back that were stored since the last commit, and notes how they are protected.
 async fn secure(run: &mut Run<'_>) -> Result<()> {
     if run.fresh.is_empty() {
         return Ok(());
     }
-    let doors = run.doors;
-    doors.progress.stage("reading back", None);
-    let (objects, written): (Vec<Object>, Vec<Written>) = std::mem::take(&mut run.fresh).into_iter().unzip();
-    let prefix = paths::captures_prefix(doors.vault.uri());
-    let protections = read_back(doors.store, &run.guard, run.order.worm, &written, &prefix).await?;
-    for (object, protection) in objects.iter().zip(protections) {
-        run.unlocked += u64::from(protection.mode == Mode::Unlocked && run.order.worm == Demand::Required);
-        run.book.protected(object, protection);
+    run.doors.progress.stage("reading back", None);
+    let (store, demand, fresh) = (run.doors.store, run.order.worm, std::mem::take(&mut run.fresh));
+    if fresh.len() > ONE_BY_ONE {
+        return read_all_back(run, fresh).await;
+    }
+    for object in &fresh {
+        let protection = read_back(store, &run.guard, demand, &stored(run, object)?).await?;
+        run.secured(object, protection);
     }
     Ok(())
+}
+
+/// Looks for many captures in one listing. What they should be, the book says: a list of that would take as much memory as
+/// the manifest that is written next.
+async fn read_all_back(run: &mut Run<'_>, mut fresh: BTreeSet<Object>) -> Result<()> {
+    let (store, demand) = (run.doors.store, run.order.worm);
+    let prefix = paths::captures_prefix(run.doors.vault.uri());
+    let mut found = BTreeSet::new();
+    let mut list = store.list(&prefix);
+    while let Some(listed) = list.next().await {
+        let listed = listed?;
+        let Ok(path) = &listed.path else { continue };
+        let Some(object) = paths::object_below(&prefix, path) else { continue };
+        let again = found.contains(&object);
+        if !again && !fresh.contains(&object) {
+            continue;
+        }
+        let file = stored(run, &object)?;
+        if file.path != *path {
+            continue;
+        }
+        if again {
+            return Err(doubled(path));
+        }
+        let protection = compare(store, &run.guard, demand, &file, &listed).await?;
+        run.secured(&object, protection);
+        found.extend(fresh.take(&object));
+    }
+    match fresh.first() {
+        Some(object) => Err(gone(&stored(run, object)?.path)),
+        None => Ok(()),
+    }
+}
+
+/// A capture that this run stored, as the book has it.
+fn stored(run: &Run<'_>, object: &Object) -> Result<Written> {
+    let remembered = run.book.remembered(object).map(|remembered| remembered.file);
+    remembered.ok_or_else(|| Error::internal(format!("the capture of {object} was stored and not entered")))
 }

@@ -13,6 +13,7 @@ mod settings;
 mod stock;
 mod take;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ use crate::vault;
 use run::Run;
 use stock::{Stock, take_stock};
 
-/// Some ten thousand items: enough that nobody waits for a list, and a few megabytes at most.
-pub const AHEAD: usize = 4 << 20;
+/// Some three thousand items: enough that nobody waits for a list, and two megabytes at most, all told.
+pub const AHEAD: usize = 1 << 20;
 
 /// How long the last commit of a run may take that was asked to stop. A manifest of the largest vault on a slow line takes
 /// minutes.
@@ -151,7 +152,7 @@ async fn begin<'a>(doors: &'a Doors<'a>, order: &'a Order) -> Result<Run<'a>> {
         new_settings,
         gaps,
         warnings,
-        fresh: Vec::new(),
+        fresh: BTreeSet::new(),
         unlocked: 0,
         committed_at: doors.ambient.monotonic(),
         sequences: Vec::new(),

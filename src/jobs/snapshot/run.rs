@@ -1,7 +1,7 @@
 //! The run itself: lists are read, objects are taken and outcomes are entered into the book, all side by side; every so
 //! often, and at the end, the book is committed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::capture::{self, EVERYTHING, Found, List, Renewal, Room, Swept, Task};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Gap, Header};
 use crate::format::settings::Settings;
-use crate::jobs::protection::Written;
-use crate::model::{Kind, Object, tags_of};
+use crate::jobs::protection::Demand;
+use crate::model::{Kind, Mode, Object, tags_of};
 use crate::policy::Facts;
 use crate::progress::Halt;
-use crate::store::Guard;
+use crate::store::{Guard, Protection};
 use crate::vault;
 
 /// How long objects that are being taken may go on after a request to stop.
@@ -47,8 +47,8 @@ pub(super) struct Run<'a> {
     /// What could not be read of the vault itself.
     pub(super) gaps: Vec<Gap>,
     pub(super) warnings: Vec<String>,
-    /// Captures stored since the last commit.
-    pub(super) fresh: Vec<(Object, Written)>,
+    /// Whose captures were stored since the last commit.
+    pub(super) fresh: BTreeSet<Object>,
     /// Captures stored under a policy that is not locked.
     pub(super) unlocked: u64,
     /// When the last commit was, or the start, by the clock that nobody sets.
@@ -237,6 +237,12 @@ impl Run<'_> {
         decision.take.then_some(Renewal { recapture_every: decision.recapture_every, ..*renewal })
     }
 
+    /// Notes that the store holds a new capture, protected so.
+    pub(super) fn secured(&mut self, object: &Object, protection: Protection) {
+        self.unlocked += u64::from(protection.mode == Mode::Unlocked && self.order.worm == Demand::Required);
+        self.book.protected(object, protection);
+    }
+
     /// Enters what became of an object.
     fn enter(&mut self, object: &Object, swept: &Swept, settled: Settled) -> Result<()> {
         self.doors.progress.step();
@@ -253,9 +259,9 @@ impl Run<'_> {
             Entry::Same => self.book.reuse(object, Some(self.started)),
             Entry::Gap(gap) => self.book.gap(object, gap),
             Entry::Taken(taken) => {
-                let (capture, summary, written) = *taken;
+                let (capture, summary) = *taken;
                 self.book.taken(object, swept, capture, summary)?;
-                self.fresh.push((object.clone(), written));
+                self.fresh.insert(object.clone());
             }
         }
         Ok(())

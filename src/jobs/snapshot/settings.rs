@@ -5,7 +5,7 @@ use super::take::{Sealed, seal_and_store};
 use super::{Doors, Order};
 use crate::archive::{md5, oldest_of};
 use crate::capture::{self, Known, Settled};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::format::manifest::{CaptureRef, Gap, Header};
 use crate::format::paths;
 use crate::format::settings::{Settings, fingerprint};
@@ -81,11 +81,8 @@ pub(super) async fn store(
         }
     };
     let (size, md5) = (sealed.len() as u64, md5(&sealed));
-    let written = [Written { path: path.clone(), version: version.clone(), size, md5 }];
-    let protections = read_back(doors.store, guard, order.worm, &written, path.as_str()).await?;
-    let [protection] = protections.as_slice() else {
-        return Err(Error::internal(format!("{path} was not read back")));
-    };
+    let written = Written { path: path.clone(), version: version.clone(), size, md5 };
+    let protection = read_back(doors.store, guard, order.worm, &written).await?;
     let reference = CaptureRef {
         path,
         version,

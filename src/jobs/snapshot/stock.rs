@@ -10,7 +10,7 @@ use crate::error::{Context, Kind, Result};
 use crate::format::capture::SEALED_MAX;
 use crate::format::entry::LogFile;
 use crate::format::manifest::{Gap, Header};
-use crate::format::paths::{self, ArchivePath};
+use crate::format::paths;
 use crate::model::{Digest, StorePath};
 use crate::store::{self, Condition, Guard, Listed};
 
@@ -63,9 +63,10 @@ async fn compare(store: &dyn store::Read, guard: &Guard, book: &mut Book, prefix
             continue;
         }
         last = Some(path.clone());
-        let Some(ArchivePath::Capture { object, .. }) = ArchivePath::parse(path) else { continue };
-        let Some(remembered) = book.remembered(&object, path).filter(|remembered| !remembered.there) else { continue };
-        if holds(store, &remembered, path, &listed).await? {
+        let Some(object) = paths::object_below(prefix, path) else { continue };
+        let remembered = book.remembered(&object).filter(|it| it.file.path == *path && !it.there);
+        let Some(remembered) = remembered else { continue };
+        if holds(store, &remembered, &listed).await? {
             book.protected(&object, guard.covers(&listed));
         }
     }
@@ -73,13 +74,14 @@ async fn compare(store: &dyn store::Read, guard: &Guard, book: &mut Book, prefix
 }
 
 /// Whether a listed file is the one that a manifest names. Where the listing shows no digest, only reading it tells.
-async fn holds(store: &dyn store::Read, remembered: &Remembered, path: &StorePath, listed: &Listed) -> Result<bool> {
-    let told = listed.size == remembered.size && (remembered.version.is_none() || listed.version == remembered.version);
+async fn holds(store: &dyn store::Read, remembered: &Remembered, listed: &Listed) -> Result<bool> {
+    let Remembered { file, sha256, .. } = remembered;
+    let told = listed.size == file.size && (file.version.is_none() || listed.version == file.version);
     match listed.md5 {
         _ if !told => Ok(false),
-        Some(md5) => Ok(md5 == remembered.md5),
-        None => match store.get(path, listed.version.as_deref(), SEALED_MAX).await {
-            Ok(bytes) => Ok(Digest::of(&bytes) == remembered.sha256),
+        Some(md5) => Ok(md5 == file.md5),
+        None => match store.get(&file.path, listed.version.as_deref(), SEALED_MAX).await {
+            Ok(bytes) => Ok(Digest::of(&bytes) == *sha256),
             Err(error) if matches!(error.condition, Condition::NotFound | Condition::TooLarge) => Ok(false),
             Err(error) => Err(error.into()),
         },

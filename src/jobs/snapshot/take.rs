@@ -18,7 +18,6 @@ use crate::format::manifest::{CaptureRef, Gap};
 use crate::format::settings::Settings;
 use crate::format::{self, paths};
 use crate::jobs::TOOL;
-use crate::jobs::protection::Written;
 use crate::model::{Digest, Mode, Object, StorePath, hex};
 use crate::seal::Recipients;
 use crate::store::Condition;
@@ -32,7 +31,7 @@ pub(super) struct Settled {
 /// What is to be entered into the book.
 pub(super) enum Entry {
     /// A new capture.
-    Taken(Box<(CaptureRef, Summary, Written)>),
+    Taken(Box<(CaptureRef, Summary)>),
     /// Its versions are those of the earlier capture.
     Same,
     /// Nothing, and why.
@@ -76,13 +75,12 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
                 return Ok(Settled::of(Entry::Gap(gap)));
             }
         };
-    let written = Written { path: path.clone(), version: version.clone(), size: bytes.len() as u64, md5: md5(&bytes) };
     let reference = CaptureRef {
         path,
         version,
         sha256: Digest::of(&bytes),
-        md5: hex(&written.md5),
-        size: written.size,
+        md5: hex(&md5(&bytes)),
+        size: bytes.len() as u64,
         captured_at,
         mode: Mode::None,
         protected_until: None,
@@ -93,7 +91,7 @@ async fn take(doors: &Doors<'_>, object: &Object, swept: &Swept) -> Result<Settl
         format!("{object} has {versions} versions; Azure may refuse to back up more than 500, and versions cannot be deleted: plan its successor")
     });
     let summary = Summary { current, versions, versions_fingerprint, key_type, thumbprint };
-    Ok(Settled { entry: Entry::Taken(Box::new((reference, summary, written))), warning })
+    Ok(Settled { entry: Entry::Taken(Box::new((reference, summary))), warning })
 }
 
 /// What is sealed as a whole, and says of itself when it was taken.
