@@ -265,6 +265,7 @@ pub(super) fn read_any(resource: &RawValue) -> usize {
         retention(found.get("properties")).days.is_some(),
         regions::shown(&found).is_some(),
         rights::grant(found.clone()).is_some(),
+        retention::tells(&found),
         discover::sighting(found).is_some(),
     ];
     known.into_iter().filter(|known| *known).count()

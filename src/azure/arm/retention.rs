@@ -162,6 +162,12 @@ impl Arm {
     }
 }
 
+/// Whether a document, read as either of the two, tells anything.
+#[cfg(feature = "fuzzing")]
+pub(super) fn tells(found: &Value) -> bool {
+    standing("", found, found).is_some_and(|it| it.whole.period.is_some() || !it.whole.tags.is_empty())
+}
+
 /// What two documents tell of a container. None of a policy without an ETag: it could not be changed safely.
 fn standing(id: &str, container: &Value, policy: &Value) -> Option<Standing> {
     let of = |value: &Value, path: &str| value.pointer(path).cloned();

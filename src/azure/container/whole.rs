@@ -9,8 +9,7 @@ use crate::vault;
 
 impl Container {
     fn management(&self) -> Result<&Arm, Error> {
-        let hint = "`protect` changes a container's policy through Azure Resource Manager: let the settings name it";
-        self.arm.as_deref().ok_or_else(|| unmanaged().hint(hint))
+        self.arm.as_deref().ok_or_else(unmanaged)
     }
 
     /// How the container is protected as a whole, as Resource Manager tells it now.
@@ -28,8 +27,9 @@ impl Container {
         wanted: impl Fn(&Whole) -> bool + Send + Sync,
     ) -> Result<Whole, Error> {
         let arm = self.management()?;
-        let mut granted = false;
-        for round in 1.. {
+        let (mut round, mut granted) = (0, false);
+        loop {
+            round += 1;
             let standing = self.standing().await?;
             if wanted(&standing.whole) {
                 return Ok(standing.whole);
@@ -56,7 +56,6 @@ impl Container {
                 Err((_, error)) => return Err(refusal(error, change, false)),
             }
         }
-        Err(unmanaged())
     }
 }
 
