@@ -31,16 +31,6 @@ fn cuts(at: u64) -> impl Iterator<Item = Cut> {
     Fault::ALL.into_iter().flat_map(move |fault| After::ALL.map(|after| Cut { at, fault, after }))
 }
 
-/// The ways in which the requests of a restore can fail. One that changes nothing is the same whether it landed or not; and
-/// since a restore has no threads, a request has the same number in each run.
-fn cuts_of(course: &Course) -> Vec<Cut> {
-    let (requests, writes) = (course.requests(), course.writes());
-    let cuts: Vec<Cut> =
-        (0..requests).flat_map(cuts).filter(|cut| cut.fault == Fault::Lost || writes.contains(&cut.at)).collect();
-    assert_eq!(cuts.len(), (requests as usize + writes.len()) * After::ALL.len());
-    cuts
-}
-
 /// No damage: nothing but notes, and that there is no snapshot yet or the newest is not whole.
 async fn judge(house: &House, store: &Store, cut: &str) {
     let findings = house.verify(store).await;
@@ -247,7 +237,7 @@ async fn a_restore_is_cut_off_at_any_request() {
     let course = Course::new(None);
     restore(&house, &store, Some(&plan), &course).await.unwrap().unwrap();
     finish(&house, &store, "undisturbed").await;
-    let cuts = cuts_of(&course);
+    let cuts = course.cuts();
     println!("restore: {} requests, {} points", course.requests(), cuts.len());
     for cut in cuts {
         let (house, store, plan) = accident().await;
@@ -282,7 +272,7 @@ async fn a_restore_that_is_resumed_is_cut_off_at_any_request() {
     let course = Course::new(None);
     restore(&house, &store, None, &course).await.unwrap().unwrap();
     finish(&house, &store, "undisturbed").await;
-    let cuts = cuts_of(&course);
+    let cuts = course.cuts();
     println!("restore that is resumed: {} requests, {} points", course.requests(), cuts.len());
     for cut in cuts {
         let (house, store, _) = died(intent).await;

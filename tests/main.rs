@@ -9,6 +9,7 @@ mod conformance;
 mod containers;
 mod crash;
 mod crash_protect;
+mod crash_rebuild;
 mod documents;
 mod emulator;
 mod faults;

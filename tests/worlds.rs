@@ -7,7 +7,7 @@ use crate::simulation::{runtime, simulate, simulate_all, table};
 const WORLDS: u64 = 1000;
 
 /// What must have happened so often in a thousand worlds, or they prove little.
-const ENOUGH: [(&str, u64); 26] = [
+const ENOUGH: [(&str, u64); 34] = [
     ("jobs run", 6_000),
     ("complete snapshots", 1_500),
     ("partial snapshots", 500),
@@ -27,6 +27,14 @@ const ENOUGH: [(&str, u64); 26] = [
     ("objects purged by restores", 2),
     ("HSM keys restored", 100),
     ("refusals: HSM key restored before", 2),
+    ("entries: protect", 200),
+    ("protect runs: partial", 10),
+    ("files extended", 500),
+    ("files held", 500),
+    ("files released", 100),
+    ("second runs of protect with nothing to do", 100),
+    ("thefts refused", 300),
+    ("thefts refused for a hold alone", 20),
     ("races for a file lost", 50),
     ("races for a log entry lost", 100),
     ("processes killed", 200),

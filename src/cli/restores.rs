@@ -88,6 +88,14 @@ pub(crate) fn resumed(resumed: &[Resumed]) -> String {
                 text.push_str(&format!("    difference: {difference}\n"));
             }
         }
+        // The log tells of objects only, so nobody knows here whether that was asked for.
+        if one.target.strip_prefix("https://") != Some(one.log.as_str()) {
+            text.push_str(&format!(
+                "Issuers and contacts, if the plan was made --with-vault-settings, were written before the first object. \
+                 `akv-archiver restore plan --all --vault {} --to {} --with-vault-settings` shows whether all are there.\n",
+                one.log, one.target
+            ));
+        }
     }
     text
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::equivalence::Difference;
 use super::execute::Done;
 use super::plan::{Action, Step};
+use super::settings::AppliedSetting;
 use crate::format::entry::Became;
 
 /// What became of a plan.
@@ -23,6 +24,9 @@ pub struct Applied {
     pub intents: Vec<u64>,
     /// One per step of the plan.
     pub steps: Vec<AppliedStep>,
+    /// What became of the vault's issuers and contacts, where the plan names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vault_settings: Vec<AppliedSetting>,
 }
 
 /// What became of a step.

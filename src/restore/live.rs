@@ -5,6 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::value::RawValue;
 
 use super::equivalence::{Code, Difference, compare};
+use super::limbo::lost;
 use super::plan::Action;
 use super::source::{Versions, add_bundle, add_item, newest};
 use crate::format::capture::Capture;
@@ -13,6 +14,9 @@ use crate::vault::{self, Condition, Item, Listing, Setting};
 
 /// Bundles asked for at the same time: most objects have a version or two.
 const AT_ONCE: usize = 4;
+
+/// How often a rotation policy is written whose answers are lost: twice is the same as once.
+const TRIES: u32 = 2;
 
 /// What a vault shows of a live object.
 #[derive(Debug)]
@@ -111,16 +115,29 @@ pub async fn reapply_rotation_policy(
 }
 
 async fn write_rotation_policy(vault: &dyn vault::Write, captured: &Capture, policy: &RawValue) -> Result<(), String> {
-    let name = &captured.metadata.object.name;
-    vault.write(Setting::RotationPolicy(name, policy)).await.map_err(|error| match &error.hint {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    })?;
-    // An answer of success is not yet the policy that was asked for.
-    let now = rotation_policy(vault, &captured.metadata.object).await.map_err(|error| error.to_string())?;
-    let alone = Live { versions: Vec::new(), bundles: Vec::new(), rotation_policy: now };
-    let same = compare(captured, &alone, Action::Restore).iter().all(|found| found.code != Code::RotationPolicy);
-    if same { Ok(()) } else { Err("it was accepted, and is not there".to_owned()) }
+    let object = &captured.metadata.object;
+    let mut tries = 0;
+    loop {
+        let error = vault.write(Setting::RotationPolicy(&object.name, policy)).await.err();
+        let told = error.as_ref().map(|error| match &error.hint {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        });
+        let heard = error.is_none_or(|error| !lost(error.condition));
+        if let (true, Some(why)) = (heard, &told) {
+            return Err(why.clone());
+        }
+        // An answer of success is not yet the policy that was asked for, and a lost one may hide it.
+        let now = rotation_policy(vault, object).await.map_err(|error| error.to_string())?;
+        let alone = Live { versions: Vec::new(), bundles: Vec::new(), rotation_policy: now };
+        if compare(captured, &alone, Action::Restore).iter().all(|found| found.code != Code::RotationPolicy) {
+            return Ok(());
+        }
+        tries += 1;
+        if heard || tries == TRIES {
+            return Err(told.unwrap_or_else(|| "it was accepted, and is not there".to_owned()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,13 +7,17 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::limbo::lost;
 use crate::format::settings::{Document, Settings};
 use crate::vault::{self, Condition, Item, Setting};
+
+/// How often a setting is written whose answers are lost. Nothing is written over: before each try it is looked at.
+const TRIES: u32 = 2;
 
 /// What became of a setting, or would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AppliedSetting {
-    /// `issuer NAME` or `contacts`.
+    /// `issuer NAME` or `contacts`; `settings` for all of them, where the captured ones could not be opened.
     pub setting: String,
     /// What became of it.
     pub result: SettingResult,
@@ -96,16 +100,32 @@ pub async fn look(vault: &dyn vault::Read, settings: &Settings) -> Vec<AppliedSe
 pub async fn write(vault: &dyn vault::Write, settings: &Settings) -> Vec<AppliedSetting> {
     let mut done = Vec::new();
     for captured in captured(settings) {
-        let mut applied = compare(vault, &captured).await;
-        if applied.result == SettingResult::Missing {
-            (applied.result, applied.detail) = match vault.write(captured.setting()).await {
-                Ok(()) => (SettingResult::Written, format!("written{}", captured.short_of())),
-                Err(error) => (SettingResult::Failed, told(&error)),
-            };
-        }
-        done.push(applied);
+        done.push(write_one(vault, &captured).await);
     }
     done
+}
+
+async fn write_one(vault: &dyn vault::Write, captured: &Captured<'_>) -> AppliedSetting {
+    let ended = |result, detail| AppliedSetting { setting: captured.name(), result, detail };
+    let written = || ended(SettingResult::Written, format!("written{}", captured.short_of()));
+    let mut found = compare(vault, captured).await;
+    let mut tries = 0;
+    while found.result == SettingResult::Missing {
+        let Err(error) = vault.write(captured.setting()).await else { return written() };
+        tries += 1;
+        let failed = ended(SettingResult::Failed, told(&error));
+        if !lost(error.condition) {
+            return failed;
+        }
+        // An answer that was lost says nothing, and looking does.
+        found = match compare(vault, captured).await {
+            now if now.result == SettingResult::Same => written(),
+            now if now.result == SettingResult::Failed => failed,
+            now if now.result == SettingResult::Missing && tries == TRIES => failed,
+            now => now,
+        };
+    }
+    found
 }
 
 fn captured(settings: &Settings) -> Vec<Captured<'_>> {
@@ -257,6 +277,27 @@ mod tests {
         let done = write(&vault, &settings(&[("a", "Test"), ("b", "Test")], &[])).await;
         assert_eq!(results(&done), [("issuer a", SettingResult::Failed), ("issuer b", SettingResult::Written)]);
         assert_eq!(done[0].detail, "no; grant it");
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_looked_after_and_asked_for_once_more() {
+        for (lost, times, expected) in [
+            (Moment::After, 1, SettingResult::Written),
+            (Moment::Before, 1, SettingResult::Written),
+            (Moment::Before, 2, SettingResult::Failed),
+        ] {
+            let (vault, left) = (vault(), std::sync::atomic::AtomicU32::new(times));
+            vault.interfere(move |_, moment, call| {
+                let of = matches!(call, Call::Write(_)) && moment == lost;
+                let order = std::sync::atomic::Ordering::SeqCst;
+                match of && left.fetch_update(order, order, |left| left.checked_sub(1)).is_ok() {
+                    true => Err(vault::Error::new(Condition::Unavailable, "no answer")),
+                    false => Ok(()),
+                }
+            });
+            let done = write(&vault, &settings(&[("a", "Test")], &[])).await;
+            assert_eq!(results(&done), [("issuer a", expected)], "{lost:?}, {times}");
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 mod hostile;
 mod levels;
+mod protection;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -263,59 +265,6 @@ async fn the_earlier_capture_beside_a_gap_is_looked_at_like_any_other() {
     assert!(codes(&house).await.contains(&Code::CaptureMissing));
 }
 
-/// The settings of the vault in a file of their own, and a snapshot that names it.
-async fn with_settings(house: &House) -> String {
-    let (sealed, content, at) = ("sealed settings", crate::model::Digest::of(b"settings"), house.ambient.now());
-    let path = paths::settings(&host(), at, &content).unwrap();
-    let created = house.store.create(&path, Bytes::from(sealed)).await.unwrap();
-    let settings = CaptureRef {
-        path: path.clone(),
-        version: created.version,
-        sha256: crate::model::Digest::of(sealed.as_bytes()),
-        md5: crate::model::hex(&crate::archive::md5(sealed.as_bytes())),
-        size: sealed.len() as u64,
-        captured_at: at,
-        mode: Mode::Locked,
-        protected_until: None,
-        kid: None,
-        reused: false,
-    };
-    house
-        .commit(|manifest| {
-            manifest.header.settings = Some(settings);
-            manifest.header.settings_fingerprint = Some(content);
-        })
-        .await;
-    path.to_string()
-}
-
-#[tokio::test]
-async fn settings_are_looked_at_like_captures() {
-    let house = house().await;
-    let before = house.verify().await.checked.captures;
-    let path = with_settings(&house).await;
-    let report = house.verify().await;
-    assert_eq!((report.findings.as_slice(), report.checked.captures), (&[][..], before + 1));
-    house.store.corrupt(&path, "sealed settingz");
-    assert_eq!(codes(&house).await, [Code::CaptureMismatch], "same length, another MD5");
-    house.store.lose(&path);
-    assert_eq!(codes(&house).await, [Code::CaptureMissing]);
-    // They are needed as long as anything.
-    let other = self::house().await;
-    let path = with_settings(&other).await;
-    other.clock.advance(Duration::from_secs((365 - 90) * 86_400));
-    let short = other.verify().await.findings;
-    assert!(short.iter().any(|finding| finding.code == Code::ProtectionShort && finding.path == path), "{short:?}");
-}
-
-#[tokio::test]
-async fn settings_that_nothing_names_are_an_orphan() {
-    let house = house().await;
-    let path = paths::settings(&host(), house.ambient.now(), &crate::model::Digest::of(b"")).unwrap();
-    house.store.create(&path, Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(codes(&house).await, [Code::Orphan]);
-}
-
 #[tokio::test]
 async fn gaps_of_the_vault_that_were_not_listed_are_not_forgotten_in_the_count() {
     let gap = |code: &str| Gap { code: code.into(), detail: "…".into() };
@@ -379,58 +328,6 @@ async fn name_deleted() {
     assert_eq!(found.iter().map(|finding| finding.path.clone()).collect::<Vec<_>>(), files);
     let aged = [Code::NameDeleted, Code::ProtectionShort, Code::RecordShort];
     assert!(codes(&house).await.iter().all(|code| aged.contains(code)));
-}
-
-/// A house whose store was guarded so when the snapshot was taken.
-async fn guarded(guard: Guard) -> House {
-    let clock = clock();
-    let store = Memory::new(clock.clone());
-    store.set_guard(guard);
-    let mut house = House::with(&["key/k"], clock, store).await;
-    house.order.worm = crate::jobs::protection::Demand::Optional;
-    house.snapshot().await.unwrap();
-    house.order.worm = crate::jobs::protection::Demand::Required;
-    house
-}
-
-#[tokio::test]
-async fn unprotected_and_unlocked_and_unknown() {
-    let level = |worm, lock| Guard { worm, lock, days: Some(365), legal_hold: false };
-    let version = |lock| level(Worm::VersionLevel, lock);
-    for (guard, expected) in [
-        (Guard::NONE, vec![Code::Unprotected]),
-        (Guard { days: None, ..version(Some(Mode::None)) }, vec![Code::Unprotected]),
-        (version(Some(Mode::Unlocked)), vec![Code::Unlocked]),
-        (level(Worm::ContainerLevel, Some(Mode::Unlocked)), vec![Code::Unlocked]),
-        (level(Worm::ContainerLevel, None), vec![Code::LockUnknown]),
-        (level(Worm::ContainerLevel, Some(Mode::Locked)), vec![]),
-        (Guard { days: None, ..version(Some(Mode::Locked)) }, vec![Code::ProtectionShort, Code::RecordShort]),
-        (Guard { legal_hold: true, days: None, ..version(Some(Mode::Locked)) }, vec![]),
-        (Guard { legal_hold: true, ..version(Some(Mode::Unlocked)) }, vec![]),
-    ] {
-        let house = guarded(guard.clone()).await;
-        assert_eq!(codes(&house).await, expected, "{guard:?}");
-    }
-    let house = guarded(version(Some(Mode::Unlocked))).await;
-    house.store.set_guard(version(Some(Mode::Locked)));
-    assert_eq!(codes(&house).await, [Code::Unlocked], "the files that came before the lock");
-    let mut house = guarded(Guard::NONE).await;
-    house.order.worm = crate::jobs::protection::Demand::Optional;
-    assert_eq!(codes(&house).await, [Code::StoreUnprotected]);
-}
-
-#[tokio::test]
-async fn protection_short() {
-    let house = house().await;
-    house.clock.advance(Duration::from_secs((365 - 90) * 86_400 - 120));
-    assert_eq!(codes(&house).await, [] as [Code; 0]);
-    house.clock.advance(Duration::from_secs(180));
-    assert_eq!(codes(&house).await, [Code::ProtectionShort, Code::RecordShort]);
-    house.snapshot().await.unwrap();
-    assert_eq!(codes(&house).await, [Code::RecordShort], "a new snapshot renews what it needs, not the log behind it");
-    let report = house.verify().await;
-    let short = |part: &str| report.findings.iter().filter(|finding| finding.path.contains(part)).count();
-    assert_eq!((short("archive.json"), short("/log/"), short("/manifests/"), short("/captures/")), (1, 2, 2, 0));
 }
 
 #[tokio::test]

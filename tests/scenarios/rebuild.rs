@@ -1,5 +1,8 @@
 //! A whole vault made anew in an empty one: objects, rotation policies, issuers and contacts, and files for the rest.
 
+use std::collections::BTreeMap;
+
+use akv_archiver::emulator::faults::{Action, Rule, Status, When};
 use serde_json::Value;
 
 use crate::support::world::World;
@@ -194,6 +197,24 @@ fn an_issuer_that_is_there_and_different_is_left_alone_and_told() {
     assert_eq!((code, results(&applied)[1]), (3, ("issuer own", "different")), "{applied:#}");
     let (_, issuer) = get(&world, "spare.vault.azure.net/certificates/issuers/own");
     assert_eq!(issuer["provider"], "GlobalSign");
+}
+
+/// Whoever finishes what somebody left open has no plan, and the log tells of objects only.
+#[test]
+fn a_rebuild_that_is_cut_off_and_resumed_keeps_no_issuer_back() {
+    let world = archived();
+    world.run(&["restore", "plan", "--all", "--to", SPARE, "--with-vault-settings"]).succeeded();
+    let refusal = Status { code: 403, headers: BTreeMap::new(), body: None, when: When::Before };
+    let result = Rule::new(Action::Status(refusal)).method("PUT").path("0000000003");
+    world.azure.fault(result.window(0, 1000)).unwrap();
+    let ran = world.run(&["restore", "apply", "--yes"]).exited(12);
+    assert!(ran.stderr.contains("the vault was changed (4 done)"), "{ran:#?}");
+    world.azure.clear_faults();
+    world.run(&["restore", "resume", "--yes"]).succeeded();
+    for setting in ["issuers/digicert", "issuers/own", "contacts"] {
+        let (status, body) = get(&world, &format!("spare.vault.azure.net/certificates/{setting}"));
+        assert_eq!(status, 200, "{setting}: {body:#}");
+    }
 }
 
 #[test]

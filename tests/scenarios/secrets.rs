@@ -13,8 +13,13 @@ use crate::support::world::{Ran, SEED, World};
 const SECRET: &str = "canary-7f3a9c51d2-value";
 const TAG: &str = "canary-51e0b7c4aa-tag";
 const PASSPHRASE: &str = "canary-c09d2e66f1-passphrase";
+/// In the settings of the vault, which are sealed like captures: who it is with an authority that issues certificates.
+const ACCOUNT: &str = "canary-84ab60d93f-account";
 /// In answers that make no sense.
 const BODY: &str = "canary-3b88d0174e-body";
+
+/// Files in which secrets are, as they should: what unlocks, what signs, and the script that makes a vault anew.
+const SECRETS: [&str; 4] = ["identity.txt", "signer.key", "reporter.key", "rebuild.sh"];
 
 /// What must not be found: the word itself, and what it looks like in base64, at each of its three alignments, in
 /// hexadecimal, and as a list of numbers.
@@ -97,7 +102,11 @@ impl Watched {
         let objects = format!(r#"name = "app", count = 3, value = "{SECRET}""#);
         let seed = SEED.replace(r#"name = "app", count = 3"#, &objects);
         let seed = seed.replace(r#"tags = { team = "payments" }"#, &format!(r#"tags = {{ team = "{TAG}" }}"#));
-        assert!(seed.contains(SECRET) && seed.contains(TAG));
+        let issuers = format!(
+            "retention_days = 90\nissuers = [{{ name = \"own\", provider = \"DigiCert\", account_id = \"{ACCOUNT}\" }}]"
+        );
+        let seed = seed.replacen("retention_days = 90", &issuers, 1);
+        assert!(seed.contains(SECRET) && seed.contains(TAG) && seed.contains(ACCOUNT));
         let world = World::new(&seed);
         std::fs::create_dir(world.path("temporary")).unwrap();
         Watched { world, seen: Seen::default() }
@@ -114,6 +123,24 @@ impl Watched {
             .env("TMPDIR", self.world.path("temporary"));
         let ran = Ran::of(command.output().unwrap());
         self.seen.ran(arguments, ran)
+    }
+
+    /// Runs a command that prints what is sealed, as it should: only what it says beside that is searched. Returns what
+    /// it printed.
+    fn run_that_shows(&mut self, arguments: &[&str]) -> String {
+        let shown = self.run(arguments).succeeded().stdout;
+        let place = self.seen.0.len() - 2;
+        self.seen.0.remove(place);
+        shown
+    }
+
+    /// Puts a capture of an object, as somebody took it out of the storage, into a file.
+    fn take_out(&mut self, object: &str, file: &str) {
+        let (_, history) = self.world.json(&["history", object]);
+        let path = history["captures"][0]["path"].as_str().unwrap_or_else(|| panic!("{history:#}"));
+        let (status, sealed) = self.world.stranger().blob("GET", &format!("vaults/{path}"), &[], b"");
+        assert_eq!(status, 200);
+        std::fs::write(self.world.path(file), sealed).unwrap();
     }
 
     /// Runs a command that meets a fault.
@@ -186,6 +213,56 @@ fn good_days(watched: &mut Watched) {
     watched.run(&["-vv", "-o", "json", "restore", "log"]).succeeded();
 }
 
+/// What people do beside, with other vaults, other roles and other keys.
+fn other_days(watched: &mut Watched) {
+    let until = ["--reason", "case 7", "--yes"];
+    watched.run(&["-vv", "protect", "status"]).succeeded();
+    watched
+        .run(&[&["-vv", "protect", "extend", "--for", "400d", "--list", "list.txt"], &until[..]].concat())
+        .succeeded();
+    watched.run(&[&["-vv", "protect", "hold"], &until[..]].concat()).succeeded();
+    watched.run(&["-vv", "-o", "json", "protect", "status"]).succeeded();
+    let refused = Status { code: 403, headers: BTreeMap::new(), body: None, when: When::Before };
+    let refused = Rule::new(Action::Status(refused)).method("PUT").path("captures").window(0, 1000);
+    watched.run_into(refused, &[&["-vv", "-o", "json", "protect", "release"], &until[..]].concat()).exited(3);
+    watched.run(&[&["-vv", "protect", "release"], &until[..]].concat()).succeeded();
+
+    watched.run(&["-vv", "verify", "--make-key", "reporter.key"]).succeeded();
+    watched.world.edit_settings(|text| format!("{text}\n[verify]\nsigner = \"reporter.key\"\n"));
+    watched.run(&["-vv", "verify", "--open", "--report", "seen.report"]).succeeded();
+    watched
+        .run(&["-vv", "-o", "json", "verify", "--since-report", "seen.report", "--report", "seen.report"])
+        .succeeded();
+
+    watched.take_out("secret/app-0000", "app.age");
+    let shown = watched.run_that_shows(&["-vv", "open", "app.age", "--metadata"]);
+    assert!(shown.contains(TAG) && !shown.contains(SECRET), "{shown}");
+
+    watched.run(&["-vv", "policy", "check", "default", "regulated"]).succeeded();
+    watched.run(&["-vv", "policy", "explain", "secret/app-0000", "--vault", "prod"]).succeeded();
+
+    let rebuild = ["--all", "--to", "https://spare.vault.azure.net", "--with-vault-settings"];
+    watched.run(&[&["-vv", "restore", "plan", "--out", "rebuild.json"], &rebuild[..]].concat()).succeeded();
+    watched.run(&["-vv", "-o", "json", "restore", "apply", "rebuild.json", "--yes"]).succeeded();
+    let (status, issuer) = watched.world.stranger().vault("GET", "spare.vault.azure.net/certificates/issuers/own", "");
+    assert_eq!((status, &issuer["credentials"]["account_id"]), (200, &ACCOUNT.into()));
+
+    // A fleet: all that the identity may see, one of them out of reach.
+    let ready = watched.world.azure.ready();
+    let credential = format!(
+        "credential = {{ kind = \"client-secret\", tenant_id = \"{}\", client_id = \"{}\", client_secret_env = \"AZURE_CLIENT_SECRET\" }}",
+        ready.tenant_id, ready.client_id
+    );
+    watched.world.edit_settings(|text| format!("{text}\n[[discover]]\n{credential}\n"));
+    watched.run(&["-vv", "vaults", "--all"]).succeeded();
+    let fleet = watched.run(&["-vv", "snapshot", "--all"]).succeeded();
+    assert!(fleet.stdout.contains("3 of 3 complete"), "{fleet:#?}");
+    let unreachable = Rule::new(nonsense(&format!("{{\"error\":\"{BODY}\"}}"))).path("/secrets").window(0, 1000);
+    let ran = watched.run_into(unreachable, &["-vv", "-o", "json", "snapshot", "--all", "--full"]);
+    assert_ne!(ran.code, 0, "{ran:#?}");
+    watched.run(&["-vv", "status", "--metrics-file", "status.prom"]);
+}
+
 /// And on bad ones: answers that make no sense, with a canary where a parser would stop.
 fn bad_days(watched: &mut Watched) {
     // Something to back up: what did not change is not asked for.
@@ -240,6 +317,7 @@ fn no_secret_leaves_a_sealed_capture() {
         ("a tag", TAG),
         ("the passphrase", PASSPHRASE),
         ("an answer's body", BODY),
+        ("an issuer's account", ACCOUNT),
         ("the identity", identity.trim()),
         ("the signer", signer),
         ("the client secret", &client_secret),
@@ -251,9 +329,12 @@ fn no_secret_leaves_a_sealed_capture() {
         canaries.0.insert(URL_SAFE_NO_PAD.encode(begins).into_bytes(), "a token or a backup".into());
     }
     good_days(&mut watched);
+    other_days(&mut watched);
+    let reporter = std::fs::read_to_string(watched.world.path("reporter.key")).unwrap();
+    canaries.add("the key of reports", reporter.trim().splitn(5, '+').nth(4).unwrap());
     bad_days(&mut watched);
     let blobs = watched.search_store();
-    watched.seen.files(watched.world.folder.path(), &["identity.txt", "signer.key"]);
+    watched.seen.files(watched.world.folder.path(), &SECRETS);
     let found = watched.seen.betrayed(&canaries);
     assert!(found.is_empty(), "{}", found.join("\n"));
     let left: Vec<_> = std::fs::read_dir(watched.world.path("temporary")).unwrap().collect();
@@ -265,7 +346,7 @@ fn no_secret_leaves_a_sealed_capture() {
         (watched.seen.0.iter().filter(|(name, _)| name.starts_with("stdout")).count(), watched.seen.0.len());
     let bytes: usize = watched.seen.0.iter().map(|(_, bytes)| bytes.len()).sum();
     eprintln!(
-        "canaries: {} spellings of 8 secrets, {runs} runs, {blobs} blobs, {places} places, {bytes} bytes: none found",
+        "canaries: {} spellings of 10 secrets, {runs} runs, {blobs} blobs, {places} places, {bytes} bytes: none found",
         canaries.0.len()
     );
     finds_what_is_there(&mut watched, &canaries);
@@ -276,12 +357,16 @@ fn finds_what_is_there(watched: &mut Watched, canaries: &Canaries) {
     let mut seen = Seen::default();
     seen.files(watched.world.folder.path(), &[]);
     let found = seen.betrayed(canaries);
-    assert!(found.iter().any(|found| found.starts_with("the signer") && found.contains("signer.key")), "{found:?}");
+    for (name, file) in [
+        ("the signer", "signer.key"),
+        ("the key of reports", "reporter.key"),
+        // The commands that make a vault like the lost one name what its settings name.
+        ("an issuer's account", "rebuild.sh"),
+    ] {
+        assert!(found.iter().any(|found| found.starts_with(name) && found.contains(file)), "{name}: {found:?}");
+    }
     watched.world.edit_settings(|text| text.replace("passphrase_env = \"USER\"", "passphrase_env = \"PASSPHRASE\""));
-    let (_, history) = watched.world.json(&["history", "secret/app-0000"]);
-    let path = history["captures"][0]["path"].as_str().unwrap();
-    let (_, sealed) = watched.world.stranger().blob("GET", &format!("vaults/{path}"), &[], b"");
-    std::fs::write(watched.world.path("one.age"), sealed).unwrap();
+    watched.take_out("secret/app-0000", "one.age");
     let opened = watched.run(&["open", "one.age", "--extract", "opened"]).succeeded();
     assert_eq!(canaries.within(opened.stdout.as_bytes()), BTreeSet::from(["a tag, as it is"]));
     let mut seen = Seen::default();

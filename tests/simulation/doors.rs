@@ -33,7 +33,7 @@ pub(crate) struct Weather {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Served,
     Lost,
     Landed,
@@ -51,7 +51,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn fate(&self, rate: usize, changes: bool) -> Fate {
+    pub(super) fn fate(&self, rate: usize, changes: bool) -> Fate {
         let fate = self.world.stage.chance(|chance| match chance.per_mille(rate) {
             false => Fate::Served,
             true if changes => chance.weighed(&[(2, Fate::Lost), (2, Fate::Landed), (1, Fate::Late)]),
@@ -70,7 +70,7 @@ impl Process {
     }
 
     /// When something comes late: any time within half a minute, after which nothing does.
-    fn lateness(&self) -> Duration {
+    pub(super) fn lateness(&self) -> Duration {
         Duration::from_millis(self.world.stage.chance(|chance| chance.between(1, 25_000)) as u64)
     }
 
@@ -260,11 +260,11 @@ impl Facts for FactsDoor {
 
 /// The store as a process sees it.
 pub(crate) struct StoreDoor {
-    process: Process,
+    pub(super) process: Process,
 }
 
 /// A path without what differs between two runs of a seed.
-fn shown(path: &StorePath) -> String {
+pub(super) fn shown(path: &StorePath) -> String {
     match ArchivePath::parse(path) {
         Some(ArchivePath::Manifest { vault, sequence, .. }) => format!("the manifest {sequence} of {}", vault.name()),
         Some(ArchivePath::Log { vault, sequence }) => format!("the entry {sequence} of {}", vault.name()),
@@ -276,7 +276,7 @@ fn shown(path: &StorePath) -> String {
 }
 
 impl StoreDoor {
-    fn error(&self, what: &str) -> store::Error {
+    pub(super) fn error(&self, what: &str) -> store::Error {
         let condition =
             self.process.world.stage.chance(|chance| {
                 chance.weighed(&[(6, store::Condition::Unavailable), (1, store::Condition::Malformed)])
@@ -284,7 +284,7 @@ impl StoreDoor {
         store::Error::new(condition, format!("{what} was not answered"))
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         what: String,
         answer: impl Future<Output = Result<T, store::Error>>,

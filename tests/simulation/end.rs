@@ -118,6 +118,7 @@ impl Model {
                     self.wrong.push(format!("{name} cries tampering: {:?}", vault.reasons));
                 }
             }
+            Ended::Protect(Ok(kept)) => self.kept(world, name, undisturbed.is_some(), kept),
             _ => {}
         }
     }
@@ -136,6 +137,7 @@ impl Model {
 pub(crate) fn judge(world: &World, model: &mut Model) {
     let mut wrong = Vec::new();
     kept(world, model, &mut wrong);
+    wrong.extend(model.protection_holds(world));
     unexpected(world, model, &mut wrong);
     for number in 0..world.vaults.len() {
         let newest = model.snapshots.iter().rfind(|it| it.vault == world.uris()[number]);

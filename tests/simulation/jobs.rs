@@ -8,7 +8,7 @@ use akv_archiver::archive::Reader;
 use akv_archiver::error::{Error, Result};
 use akv_archiver::jobs::snapshot::{Doors, Order, Report, snapshot};
 use akv_archiver::jobs::status::{self, Rule};
-use akv_archiver::jobs::{live, restore};
+use akv_archiver::jobs::{live, protect, restore};
 use akv_archiver::model::{Atlas, Object};
 use akv_archiver::progress::{Silent, Stop};
 use akv_archiver::restore::{Applied, Plan};
@@ -16,6 +16,7 @@ use akv_archiver::verify::{self, Depth, Live, Seen, Standard, Subset, inspect};
 use chrono::TimeDelta;
 
 use super::doors::{FactsDoor, Process};
+use super::keep::Wanted;
 use super::world::keys;
 
 /// How a process ended.
@@ -25,6 +26,7 @@ pub(crate) enum Ended {
     Resume(Result<Vec<restore::Resumed>>),
     Verify(Result<verify::Report>),
     Status(Result<status::Report>),
+    Protect(Result<(Wanted, protect::Report)>),
 }
 
 impl Ended {
@@ -42,6 +44,7 @@ impl Ended {
             Ended::Resume(outcome) => told(outcome, serde_json::to_string),
             Ended::Verify(outcome) => told(outcome, serde_json::to_string),
             Ended::Status(outcome) => told(outcome, serde_json::to_string),
+            Ended::Protect(outcome) => told(outcome, |(_, report)| serde_json::to_string(report)),
         }
     }
 
@@ -52,6 +55,7 @@ impl Ended {
             Ended::Resume(outcome) => outcome.as_ref().err(),
             Ended::Verify(outcome) => outcome.as_ref().err(),
             Ended::Status(outcome) => outcome.as_ref().err(),
+            Ended::Protect(outcome) => outcome.as_ref().err(),
         }
     }
 }

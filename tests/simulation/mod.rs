@@ -6,6 +6,7 @@ mod chance;
 mod doors;
 mod end;
 mod jobs;
+mod keep;
 mod model;
 mod play;
 mod seen;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use akv_archiver::archive::Reader;
 use akv_archiver::format::entry::{Event, IntentStep, RestoreIntent, SnapshotRef};
 use akv_archiver::format::manifest::{CaptureRef, Line, Manifest, State, Status};
+use akv_archiver::format::paths;
 use akv_archiver::jobs::restore;
 use akv_archiver::model::{Kind, Object, StorePath, VaultUri};
 use akv_archiver::verify::Finding;
@@ -15,6 +16,7 @@ use futures::FutureExt as _;
 
 use super::doors::{Change, Creation};
 use super::found_out;
+use super::keep::Kept;
 use super::seen::{Moment, described, held_versions, look, shown};
 use super::world::{Landing, World, keys};
 
@@ -50,6 +52,8 @@ pub(crate) struct Model {
     entries: BTreeMap<(String, u64), String>,
     /// Backups in captures that were opened.
     opened: BTreeMap<StorePath, Arc<[u8]>>,
+    /// How files are protected, and who said so.
+    pub(crate) kept: Kept,
     /// The findings of the newest verification.
     pub(crate) verdict: Option<Vec<Finding>>,
     pub(crate) wrong: Vec<String>,
@@ -61,7 +65,9 @@ pub(crate) fn now_or_never<T>(future: impl Future<Output = T>) -> T {
 
 impl Model {
     pub(crate) fn new(world: &World) -> Self {
-        Model { history: vec![Vec::new(); world.vaults.len()], ..Model::default() }
+        let mut model = Model { history: vec![Vec::new(); world.vaults.len()], ..Model::default() };
+        model.born(world, &paths::archive().unwrap());
+        model
     }
 
     fn wrong(&mut self, what: String) {
@@ -70,6 +76,11 @@ impl Model {
 
     pub(crate) fn began(&mut self, process: &str, step: u64) {
         self.begun.insert(process.to_owned(), step);
+    }
+
+    /// When a process began.
+    pub(crate) fn begun(&self, process: &str) -> u64 {
+        self.begun.get(process).copied().unwrap_or(0)
     }
 
     pub(crate) fn is_live(&self, number: usize, object: &Object) -> bool {
@@ -110,13 +121,18 @@ impl Model {
                 }
             }
         }
-        let (created, landings) =
-            world.note(|notes| (std::mem::take(&mut notes.created), std::mem::take(&mut notes.landings)));
+        let (created, landings, keepings) = world.note(|notes| {
+            use std::mem::take;
+            (take(&mut notes.created), take(&mut notes.landings), take(&mut notes.keepings))
+        });
         for landing in landings {
             self.landed(world, landing);
         }
         for creation in created {
             self.created(world, creation);
+        }
+        for keeping in keepings {
+            self.keeps(world, keeping);
         }
     }
 
@@ -160,11 +176,12 @@ impl Model {
                     }
                     None => self.wrong(format!("entry {sequence} is a result without an intent")),
                 },
-                Event::Protect(_) => self.wrong(format!("nobody extends anything here, and entry {sequence} says so")),
+                Event::Protect(said) => self.said(world, &creation.process, &vault, said),
                 Event::Unknown(_) => self.wrong(format!("entry {sequence} is of no known type")),
             }
         }
         let path = creation.path.clone();
+        self.born(world, &path);
         if self.files.insert(path.clone(), creation).is_some() {
             self.wrong(format!("{path} was created twice"));
         }
@@ -247,7 +264,7 @@ impl Model {
             Status::Complete => "complete snapshots",
             Status::Partial => "partial snapshots",
         });
-        let begun = self.begun.get(&creation.process).copied().unwrap_or(0);
+        let begun = self.begun(&creation.process);
         let window: Vec<Moment> = self.during(number, begun, creation.step).to_vec();
         if window.len() > 1 {
             world.count("snapshots of a vault that changed meanwhile");
@@ -378,6 +395,11 @@ impl Model {
     /// Every file, as it was created.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Creation> {
         self.files.values()
+    }
+
+    /// Who created a file.
+    pub(crate) fn process_of(&self, path: &StorePath) -> Option<&str> {
+        self.files.get(path).map(|file| file.process.as_str())
     }
 
     /// Whether a vault was the same from this step on.

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use super::doors::{Process, Weather};
 use super::jobs::{self, Ended, Look};
+use super::keep;
 use super::model::Model;
 use super::stage::{Company, Went};
 use super::world::World;
@@ -42,6 +43,8 @@ pub(crate) struct Play {
     started: usize,
     /// Whether this is a world of many restores, one after the other: where names of HSM keys are spent.
     drill: bool,
+    /// Whether people protect its archive again and again. A container's policy covers files as a whole, and refuses.
+    keeping: bool,
 }
 
 /// A kind of process.
@@ -52,6 +55,7 @@ enum Job {
     Resume,
     Verify,
     Status,
+    Protect,
 }
 
 impl Job {
@@ -62,6 +66,7 @@ impl Job {
             Job::Resume => "resume",
             Job::Verify => "verify",
             Job::Status => "status",
+            Job::Protect => "protect",
         }
     }
 }
@@ -70,8 +75,9 @@ impl Play {
     pub(crate) fn new(seed: u64, runtime: tokio::runtime::Handle) -> Self {
         let world = World::new(seed);
         let (model, company) = (Model::new(&world), Company::new(world.stage.clone(), runtime));
-        let drill = world.stage.chance(|chance| chance.one_in(4));
-        Play { world, model, company, running: BTreeMap::new(), started: 0, drill }
+        let (drill, keeping) = world.stage.chance(|chance| (chance.one_in(4), chance.one_in(2)));
+        let keeping = keeping && world.versioned && !drill;
+        Play { world, model, company, running: BTreeMap::new(), started: 0, drill, keeping }
     }
 
     /// Plays to the end, or to the first thing that cannot be.
@@ -111,7 +117,12 @@ impl Play {
     /// Something happens.
     fn act(&mut self) {
         let idle = self.running.is_empty();
-        let what = self.world.stage.chance(|chance| chance.below(100));
+        let what = self.world.stage.chance(|chance| chance.below(102));
+        if self.keeping && self.running.len() < 4 && self.world.stage.chance(|chance| chance.one_in(3)) {
+            let many = self.world.stage.chance(|chance| 1 + chance.below(8) / 7);
+            (0..many).for_each(|_| self.start(Job::Protect, true));
+            return self.model.look(&self.world);
+        }
         if self.drill && what < 70 {
             // One after the other, most of the time.
             match self.running.keys().any(|name| name.starts_with("restore")) && what >= 20 {
@@ -147,7 +158,8 @@ impl Play {
             92..94 => (0..2).for_each(|_| self.start(Job::Resume, true)),
             94..97 => self.start(Job::Verify, true),
             97..100 => self.start(Job::Status, true),
-            _ => self.people(),
+            100 => self.start(Job::Protect, true),
+            _ => self.model.thief(&self.world),
         }
         self.model.look(&self.world);
     }
@@ -191,6 +203,9 @@ impl Play {
             let halt = chance.one_in(6).then(|| chance.between(0, 90) as u64);
             (weather, kill, halt)
         });
+        if job == Job::Protect {
+            self.model.kept.wants(&self.world, rough);
+        }
         let stop = Arc::new(Stop::new());
         let (weather, kill, halt) = if rough { (weather, kill, halt) } else { (Weather::default(), None, None) };
         let process = Process { world: self.world.clone(), name: name.clone(), weather, resumes: None };
@@ -207,10 +222,11 @@ impl Play {
             Job::Resume => "jobs: resume",
             Job::Verify => "jobs: verify",
             Job::Status => "jobs: status",
+            Job::Protect => "jobs: protect",
         });
         self.model.began(name, running.begun);
         self.running.insert(name.to_owned(), running);
-        let seals_or_opens = !matches!(job, Job::Verify | Job::Status);
+        let seals_or_opens = !matches!(job, Job::Verify | Job::Status | Job::Protect);
         self.company.start(name, seals_or_opens, future);
         self.world.stage.tell(format_args!("{name} starts"));
     }
@@ -230,7 +246,7 @@ impl Play {
         let ever = self.model.ever(number);
         let newest = self.model.snapshots.iter().rfind(|it| world.number(&it.vault) == number);
         let newest = newest.map(|snapshot| snapshot.sequence);
-        let (now, drill) = (world.now(), self.drill);
+        let (now, drill, wanted) = (world.now(), self.drill, self.model.kept.last.clone());
         world.stage.chance(|chance| match job {
             Job::Snapshot => {
                 let mut order = world.order.clone();
@@ -285,6 +301,7 @@ impl Play {
                 let max_age = TimeDelta::hours(chance.between(1, 400));
                 Box::pin(jobs::check(process, Look { read, open, live, max_age }))
             }
+            Job::Protect => Box::pin(keep::protect(process, wanted.unwrap(), stop)),
             Job::Status => {
                 let depth = if chance.one_in(2) { Depth::Listing } else { Depth::Promises };
                 Box::pin(jobs::stand(process, depth, TimeDelta::hours(chance.between(1, 400))))
@@ -388,11 +405,19 @@ impl Play {
             self.last_snapshot(number);
         }
         self.model.verdict = None;
+        // Whatever was cut off is completed by running it once more.
+        if self.model.kept.last.is_some() {
+            self.alone(Job::Protect);
+            self.model.thief(&self.world);
+        }
         self.alone(Job::Verify);
         self.alone(Job::Status);
         if self.model.wrong.is_empty() {
             super::end::judge(&self.world, &mut self.model);
         }
+        // When all protection has ended, what is held is still there.
+        self.world.stage.advance(TimeDelta::days(1000));
+        (0..3).for_each(|_| self.model.thief(&self.world));
     }
 
     /// A snapshot that compares everything, of a vault in which nothing happens any more.

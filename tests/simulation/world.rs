@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::chance::Chance;
 use super::doors::{Change, Creation};
+use super::keep::Keeping;
 use super::stage::{Stage, StageClock};
 
 /// What every secret value begins with: it may stand in sealed captures, and nowhere else.
@@ -68,6 +69,8 @@ pub(crate) struct World {
     /// For how many days the store protects a file, and whether its administrator can take that back.
     pub(crate) days: u32,
     pub(crate) unlocked: bool,
+    /// Whether each file has a protection of its own.
+    pub(crate) versioned: bool,
     pub(crate) signer: Signer,
     pub(crate) verifiers: Vec<Verifier>,
     pub(crate) order: Order,
@@ -79,6 +82,7 @@ pub(crate) struct World {
 pub(crate) struct Notes {
     pub(crate) created: Vec<Creation>,
     pub(crate) landings: Vec<Landing>,
+    pub(crate) keepings: Vec<Keeping>,
     /// How often what happened.
     pub(crate) tally: BTreeMap<&'static str, u64>,
     /// Processes that met a fault.
@@ -117,7 +121,8 @@ impl World {
         let signer = Signer::from_seed(&key_name(archive.archive_id), &[3; 32]).unwrap();
         let chance = &mut Chance::new(!seed);
         let names = &["prod", "spare"][..if chance.one_in(3) { 2 } else { 1 }];
-        let vaults = names.iter().map(|name| house(name, clock.clone(), chance)).collect();
+        let vaults: Vec<House> = names.iter().map(|name| house(name, clock.clone(), chance)).collect();
+        vaults.iter().zip(0..).for_each(|(house, number)| house.memory.number_versions_from(number << 16));
         let worm = if chance.one_in(2) { Worm::VersionLevel } else { Worm::ContainerLevel };
         let mode = if chance.one_in(6) { Mode::Unlocked } else { Mode::Locked };
         let days = chance.between(20, 400) as u32;
@@ -125,8 +130,8 @@ impl World {
         store.create(&paths::archive().unwrap(), archive.encode().unwrap().into()).now_or_never().unwrap().unwrap();
         let verifiers = vec![signer.verifier()];
         let notes = Mutex::new(Notes { changed: true, ..Notes::default() });
-        let unlocked = mode == Mode::Unlocked;
-        Arc::new(World { stage, ambient, vaults, store, days, unlocked, signer, verifiers, order, notes })
+        let (unlocked, versioned) = (mode == Mode::Unlocked, worm == Worm::VersionLevel);
+        Arc::new(World { stage, ambient, vaults, store, days, unlocked, versioned, signer, verifiers, order, notes })
     }
 
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {

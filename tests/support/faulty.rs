@@ -79,6 +79,18 @@ impl Course {
         self.writes.lock().unwrap().clone()
     }
 
+    /// The ways in which the requests that were made can fail. One that changes nothing is the same whether it landed or not;
+    /// a job without threads has the same requests in each run.
+    pub(crate) fn cuts(&self) -> Vec<Plan> {
+        let (requests, writes) = (self.requests(), self.writes());
+        let all = (0..requests).flat_map(|at| {
+            Fault::ALL.into_iter().flat_map(move |fault| After::ALL.map(|after| Plan { at, fault, after }))
+        });
+        let cuts: Vec<Plan> = all.filter(|cut| cut.fault == Fault::Lost || writes.contains(&cut.at)).collect();
+        assert_eq!(cuts.len(), (requests as usize + writes.len()) * After::ALL.len());
+        cuts
+    }
+
     /// Runs a job to its end, or drops it at the request that is never answered.
     pub(crate) async fn run<T>(&self, job: impl Future<Output = T>) -> Option<T> {
         tokio::select! {

@@ -13,7 +13,7 @@ use akv_archiver::jobs::snapshot::{Doors, Order, Outcome, snapshot};
 use akv_archiver::jobs::{init, restore};
 use akv_archiver::model::{Atlas, Mode, Object, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
-use akv_archiver::restore::Plan;
+use akv_archiver::restore::{Applied, Plan};
 use akv_archiver::seal::{Identities, NoPrompt, Recipients, generate};
 use akv_archiver::store::memory::Memory as Store;
 use akv_archiver::store::{Append, Worm};
@@ -107,12 +107,22 @@ impl House {
 
     /// Plans to bring these objects back into the vault.
     pub(crate) async fn plan(&self, store: &dyn Append, objects: &[&str]) -> Result<Plan, Error> {
+        self.plan_into(&self.vault, store, objects).await
+    }
+
+    /// The same into another vault; where the two are, this vault tells.
+    pub(crate) async fn plan_into(
+        &self,
+        target: &dyn vault::Read,
+        store: &dyn Append,
+        objects: &[&str],
+    ) -> Result<Plan, Error> {
         let eyes = restore::Eyes {
             reader: Some(&Reader::open(store, &self.verifiers).await?),
             identities: &self.identities,
             source: self.vault.uri().clone(),
-            target: &self.vault,
-            facts: None,
+            target,
+            facts: Some(&self.vault),
             others: &[],
             atlas: Atlas::default(),
             ambient: &self.ambient,
@@ -133,9 +143,19 @@ impl House {
         store: &dyn Append,
         plan: &Plan,
     ) -> Result<String, Error> {
+        self.applied_through(vault, store, plan).await.map(|applied| applied.status)
+    }
+
+    /// All that is told of it.
+    pub(crate) async fn applied_through(
+        &self,
+        vault: &dyn vault::Write,
+        store: &dyn Append,
+        plan: &Plan,
+    ) -> Result<Applied, Error> {
         let reader = Reader::open(store, &self.verifiers).await?;
         let stop = Stop::new();
-        restore::apply(&self.hands(vault, store, &reader, &stop), plan).await.map(|applied| applied.status)
+        restore::apply(&self.hands(vault, store, &reader, &stop), plan).await
     }
 
     /// Finishes every open intent.

@@ -13,11 +13,11 @@ use crate::restore::Plan;
 use crate::restore::rebuild::BEGINNINGS;
 use crate::restore::settings::{AppliedSetting, SettingResult};
 
-/// A plan or its result as JSON, with what is said of the vault around the objects.
+/// A plan as JSON, with what is said of the vault around the objects.
 #[derive(Serialize)]
-pub(crate) struct With<'a, T: Serialize> {
+pub(crate) struct With<'a> {
     #[serde(flatten)]
-    pub(crate) inner: &'a T,
+    pub(crate) plan: &'a Plan,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rebuild: Option<Written>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +106,9 @@ pub(crate) fn told(written: &Written, settings: &[AppliedSetting], apply: bool) 
         text.push_str(&told_settings(settings));
     }
     let by_itself = match apply {
-        true => "`restore apply` writes issuers and contacts that are missing, and rotation policies with their keys",
+        true => {
+            "`restore apply` writes issuers and contacts that are missing, then objects, rotation policies with their keys"
+        }
         false => {
             "`restore apply` writes rotation policies with their keys; with --with-vault-settings issuers and contacts too"
         }
@@ -122,6 +124,11 @@ pub(crate) fn told(written: &Written, settings: &[AppliedSetting], apply: bool) 
 /// One line for each issuer, and for the contacts.
 pub(crate) fn told_settings(settings: &[AppliedSetting]) -> String {
     settings.iter().map(|it| format!("  {}: {}\n", it.setting, it.detail)).collect()
+}
+
+/// How many would be written.
+pub(crate) fn missing(settings: &[AppliedSetting]) -> usize {
+    settings.iter().filter(|it| it.result == SettingResult::Missing).count()
 }
 
 /// Whether something is left to do by hand.

@@ -297,6 +297,7 @@ In all: 1 there already, 2 to restore, 2 to PURGE and restore, 1 refused, 1 with
             interrupted: false,
             intents: vec![2],
             steps,
+            vault_settings: Vec::new(),
         };
         let text = super::applied(&applied);
         let expected = "secret/s: there already: why\nkey/k: done: why\nkey/l: skipped: why\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::claim::Register;
-use super::fetch;
+use super::{fetch, settings};
 use crate::ambient::Ambient;
 use crate::archive::{Appender, Reader};
 use crate::error::{Context, Error, Kind, Result};
@@ -104,7 +104,8 @@ impl Captures for Sources<'_> {
 }
 
 /// Carries out a plan that was made against this archive and this vault. Nothing is changed before the whole plan was
-/// checked against the archive, the log and the vault.
+/// checked against the archive, the log and the vault. Issuers and contacts, where the plan names them, are written before
+/// the first object.
 ///
 /// # Errors
 /// `Usage` for another archive's plan, `Tampered` where a capture is not the one in its snapshot, `Conflict` where a slot
@@ -128,6 +129,9 @@ pub(super) async fn apply_in_batches(hands: &Hands<'_>, plan: &Plan, size: usize
         _ => None,
     };
     check_unmoved(hands, &steps).await?;
+    // Before the first object: an intent tells of objects only, and whoever resumes it has no plan. What is cut off here is
+    // begun again with the same plan, since no name has moved.
+    let vault_settings = settings::give(hands, plan).await;
     let sources = Sources {
         reader: hands.reader,
         identities: hands.identities,
@@ -150,7 +154,7 @@ pub(super) async fn apply_in_batches(hands: &Hands<'_>, plan: &Plan, size: usize
         let claimed = match (&mut register, &log) {
             (Some(register), Some((_, appender))) => match register.claim(appender, &batch_intent).await {
                 Ok(sequence) => Some(sequence),
-                Err(error) if done.is_empty() => return Err(unclaimed(error)),
+                Err(error) if done.is_empty() => return Err(unclaimed(error, plan)),
                 // What was done is done and recorded: it is told, and so is why it did not go on.
                 Err(error) => {
                     let why = format!("not tried: {error}");
@@ -172,7 +176,7 @@ pub(super) async fn apply_in_batches(hands: &Hands<'_>, plan: &Plan, size: usize
         }
         done.extend(batch.iter().zip(outcomes).map(|(step, done)| (&step.object, AppliedStep::of(step, done))));
     }
-    Ok(applied(hands, plan, done, intents))
+    Ok(Applied { vault_settings, ..applied(hands, plan, done, intents) })
 }
 
 fn applied(hands: &Hands<'_>, plan: &Plan, mut done: BTreeMap<&Object, AppliedStep>, intents: Vec<u64>) -> Applied {
@@ -198,6 +202,7 @@ fn applied(hands: &Hands<'_>, plan: &Plan, mut done: BTreeMap<&Object, AppliedSt
         interrupted: hands.stop.asked().is_some() && steps.iter().any(skipped),
         intents,
         steps,
+        vault_settings: Vec::new(),
     }
 }
 
@@ -217,6 +222,7 @@ async fn check(hands: &Hands<'_>, plan: &Plan) -> Result<Vec<Step>> {
     }
     steps.sort_by_key(|step| step.object.kind != ObjectKind::Certificate);
     check_named(hands.reader, &plan.source, &steps).await?;
+    settings::check_named(hands.reader, plan).await?;
     Ok(steps)
 }
 
@@ -295,9 +301,13 @@ fn spends(intent: &RestoreIntent) -> bool {
     intent.steps.iter().any(|step| step.hsm && step.action.creates())
 }
 
-fn unclaimed(error: Error) -> Error {
+fn unclaimed(error: Error, plan: &Plan) -> Error {
+    let changed = match plan.settings {
+        Some(_) => "no object was changed (issuers and contacts that were missing are written)",
+        None => "nothing was changed",
+    };
     // A log entry whose answer was lost may be there all the same.
-    error.context("couldn't record the intent; nothing was changed").hint(
+    error.context(format!("couldn't record the intent; {changed}")).hint(
         "`akv-archiver restore log` shows whether it was recorded after all; then `akv-archiver restore resume` closes it",
     )
 }

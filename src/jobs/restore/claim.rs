@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::archive::{Appender, REBASES, Reader};
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::entry::{Event, IntentStep, LogFile, Outcome, RestoreIntent, RestoreResult};
-use crate::jobs::history;
+use crate::format::entry::{Entry, Event, IntentStep, LogFile, Outcome, RestoreIntent, RestoreResult};
+use crate::jobs::history::{self, Log};
 use crate::model::VaultUri;
 use crate::restore::{Ledger, Record};
 
@@ -33,6 +33,14 @@ pub async fn read_ledger(reader: &Reader<'_>, vault: &VaultUri, all: bool) -> Re
     let mut register = Register::new(reader, vault, all).await?;
     register.catch_up_others().await?;
     register.catch_up(vault).await?;
+    Ok(register.ledger)
+}
+
+/// The same, for whoever has read the vault's own log.
+pub(super) async fn ledger_with(reader: &Reader<'_>, log: &Log, all: bool) -> Result<Ledger> {
+    let mut register = Register::new(reader, &log.vault, all).await?;
+    register.catch_up_others().await?;
+    register.learn(&log.vault, &log.entries, &log.damaged);
     Ok(register.ledger)
 }
 
@@ -72,16 +80,22 @@ impl<'a> Register<'a> {
     }
 
     async fn catch_up(&mut self, vault: &VaultUri) -> Result<()> {
-        let host = vault.host();
-        let after = self.read.get(host).copied().unwrap_or(0);
+        let after = self.read.get(vault.host()).copied().unwrap_or(0);
         let entries = self.reader.entries_after(vault, after).await?;
-        for sequence in &entries.damaged {
+        self.learn(vault, &entries.verified, &entries.damaged);
+        Ok(())
+    }
+
+    /// Adds what the next entries of a log tell, and which of them tell nothing.
+    fn learn(&mut self, vault: &VaultUri, entries: &[Entry], damaged: &[u64]) {
+        let host = vault.host();
+        for sequence in damaged {
             self.ledger.cannot_read(host, *sequence);
         }
-        self.ledger.add(&entries.verified);
-        let newest = entries.verified.iter().map(|entry| entry.sequence).chain(entries.damaged).max();
-        self.read.insert(host.to_owned(), newest.unwrap_or(after));
-        Ok(())
+        self.ledger.add(entries);
+        if let Some(newest) = entries.iter().map(|entry| entry.sequence).chain(damaged.iter().copied()).max() {
+            self.read.insert(host.to_owned(), newest);
+        }
     }
 
     /// Refuses what the logs forbid: names on which somebody's intent is open, or that somebody used since they were

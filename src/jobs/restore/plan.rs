@@ -1,16 +1,18 @@
 //! Planning a restore: what is in the captures, what holds the names, what the logs say of earlier restores. Changes
 //! nothing, and needs nothing that could.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
 
 use super::choose::{Chosen, Request, choose, in_archive};
+use super::claim::ledger_with;
 use super::fetch;
 use crate::ambient::Ambient;
 use crate::archive::Reader;
 use crate::error::{Error, Kind, Result};
-use crate::jobs::history::{Found, Log};
+use crate::jobs::history::{Found, Log, some_of};
 use crate::model::{Atlas, Object, VaultFacts, VaultUri};
 use crate::progress::Progress;
 use crate::restore::decide::{self, Known, Route, Wanted};
@@ -106,30 +108,21 @@ async fn open_wanted(eyes: &Eyes<'_>, reader: &Reader<'_>, object: &Object, foun
 }
 
 /// What the logs say of earlier restores: the log of the source vault and, since an HSM key may have come from another
-/// vault before, those of all vaults where such a key is wanted.
+/// vault before, those of all vaults where such a key is wanted. Entries of those that cannot be read are told.
 pub(super) async fn ledger(
     reader: &Reader<'_>,
     log: &Log,
     wanted: &[Wanted],
     notes: &mut Vec<String>,
 ) -> Result<Ledger> {
-    let mut ledger = Ledger::default();
-    ledger.add(&log.entries);
-    if wanted.iter().any(|wanted| wanted.source.hsm) {
-        for vault in reader.vaults().await?.into_iter().filter(|vault| *vault != log.vault) {
-            match Log::read(reader, &vault).await {
-                Ok(other) => {
-                    ledger.add(&other.entries);
-                    notes.extend(other.note());
-                }
-                Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) if error.kind() == Kind::Tampered => {
-                    notes.push(format!("what was restored from {} before is not known: {error}", vault.host()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    let ledger = ledger_with(reader, log, wanted.iter().any(|wanted| wanted.source.hsm)).await?;
+    let mut unreadable: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (host, sequence) in ledger.blind().iter().filter(|(host, _)| host != log.vault.host()) {
+        unreadable.entry(host).or_default().push(*sequence);
     }
+    notes.extend(unreadable.into_iter().map(|(host, entries)| {
+        format!("log entries {} of {host} cannot be read: they may tell of restores", some_of(&entries))
+    }));
     Ok(ledger)
 }
 

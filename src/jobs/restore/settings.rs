@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use serde_json::Value;
 
+use super::apply::Hands;
 use super::{aside, open};
 use crate::archive::{Reader, latest_snapshot};
 use crate::error::{Context, Error, Kind, Result};
@@ -14,7 +15,7 @@ use crate::format::manifest::{CaptureRef, Header};
 use crate::format::settings::{self, Settings};
 use crate::model::{Kind as ObjectKind, Name, VaultUri};
 use crate::restore::plan::SettingsFrom;
-use crate::restore::settings::{AppliedSetting, look, write};
+use crate::restore::settings::{AppliedSetting, SettingResult, look, write};
 use crate::restore::{Origin, Plan, rebuild as texts};
 use crate::seal::Identities;
 use crate::vault;
@@ -60,23 +61,37 @@ pub async fn rebuild(
     }))
 }
 
-/// Gives the target the issuers and contacts that `plan` names, as far as it does not have them; nothing where the plan
-/// names none. Each that could not be written is told, and is no error.
-///
-/// Fails with `Tampered` where the plan's settings are not those that its snapshot names.
-pub async fn apply_settings(
-    reader: &Reader<'_>,
-    identities: &Arc<Identities>,
-    vault: &dyn vault::Write,
-    plan: &Plan,
-) -> Result<Vec<AppliedSetting>> {
-    let Some(from) = &plan.settings else { return Ok(Vec::new()) };
-    if find(reader, &plan.source, Some(from.snapshot)).await?.as_ref() != Some(from) {
-        let message = format!("the plan's settings are not those of snapshot {}", from.snapshot);
-        return Err(Error::new(Kind::Tampered, message).hint("no setting was written; make a new plan"));
+/// Demands that the settings that `plan` names are those that its snapshot names: a plan file may have gone through many
+/// hands.
+pub(super) async fn check_named(reader: Option<&Reader<'_>>, plan: &Plan) -> Result<()> {
+    let Some(from) = &plan.settings else { return Ok(()) };
+    let Some(reader) = reader else {
+        return Err(Error::usage("the plan's settings are in an archive, and there is none here"));
+    };
+    match find(reader, &plan.source, Some(from.snapshot)).await?.as_ref() == Some(from) {
+        true => Ok(()),
+        false => {
+            let message = format!("the plan's settings are not those of snapshot {}", from.snapshot);
+            Err(Error::new(Kind::Tampered, message).hint("nothing was changed; make a new plan"))
+        }
     }
-    let settings = open_settings(reader, identities, &plan.source, &from.capture).await?;
-    Ok(write(vault, &settings).await)
+}
+
+/// Gives the target the issuers and contacts that `plan` names, as far as it does not have them; nothing where the plan
+/// names none. Each that could not be written is told, and stops nothing: objects matter more.
+pub(super) async fn give(hands: &Hands<'_>, plan: &Plan) -> Vec<AppliedSetting> {
+    let (Some(from), Some(reader)) = (&plan.settings, hands.reader) else { return Vec::new() };
+    hands.progress.stage("writing issuers and contacts", None);
+    let applied = match open_settings(reader, hands.identities, &plan.source, &from.capture).await {
+        Ok(settings) => write(hands.vault, &settings).await,
+        Err(error) => {
+            let (setting, detail) = ("settings".to_owned(), error.to_string());
+            vec![AppliedSetting { setting, result: SettingResult::Failed, detail }]
+        }
+    };
+    // Told now: whoever is cut off later prints no result.
+    applied.iter().for_each(|it| hands.progress.note(&format!("{}: {}", it.setting, it.detail)));
+    applied
 }
 
 /// The sealed settings that snapshot `at`, or the newest one, names; or the newest snapshot before it that names some.
@@ -166,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::jobs::fixture::{House, object};
-    use crate::restore::settings::SettingResult;
+    use crate::jobs::restore::apply;
     use crate::vault::memory::Memory;
     use crate::vault::{Item, Read as _, Setting, Write as _};
 
@@ -205,18 +220,16 @@ mod tests {
         assert!(rebuilt.bicep.contains("nothing is known of it"), "no management plane was asked");
         assert!(rebuilt.settings.iter().all(|it| it.result == SettingResult::Missing), "{:?}", rebuilt.settings);
         let reader = house.reader().await;
-        let apply = |plan: Plan| {
-            let (reader, house, spare) = (&reader, &house, &spare);
-            async move { apply_settings(reader, &house.identities, spare, &plan).await }
-        };
-        assert!(apply(plan.clone()).await.unwrap().is_empty(), "nobody asked for it");
+        let hands = Hands { vault: &spare, ..house.hands(&house.store, &reader) };
+        let apply = async |plan: &Plan| apply(&hands, plan).await.unwrap().vault_settings;
+        assert!(apply(&plan).await.is_empty(), "nobody asked for it");
         assert!(spare.get(Item::Issuer("own".into())).await.is_err());
         plan.settings = Some(rebuilt.from);
         assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
-        let applied = apply(plan.clone()).await.unwrap();
+        let applied = apply(&plan).await;
         assert!(applied.len() == 2 && applied.iter().all(|it| it.result == SettingResult::Written), "{applied:?}");
         assert!(spare.get(Item::Issuer("own".into())).await.is_ok() && spare.get(Item::Contacts).await.is_ok());
-        assert!(apply(plan).await.unwrap().iter().all(|it| it.result == SettingResult::Same));
+        assert!(apply(&plan).await.iter().all(|it| it.result == SettingResult::Same));
     }
 
     #[tokio::test]
@@ -229,9 +242,23 @@ mod tests {
         let later = made(&house, &spare).await.1.unwrap().from;
         plan.settings = Some(SettingsFrom { capture: later.capture, ..rebuilt.unwrap().from });
         let reader = house.reader().await;
-        let error = apply_settings(&reader, &house.identities, &spare, &plan).await.unwrap_err();
+        let hands = Hands { vault: &spare, ..house.hands(&house.store, &reader) };
+        let error = apply(&hands, &plan).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Tampered);
         assert!(spare.get(Item::Issuer("own".into())).await.is_err(), "nothing was written");
+    }
+
+    #[tokio::test]
+    async fn settings_that_do_not_open_keep_no_object_away() {
+        let (house, spare) = house().await;
+        let from = made(&house, &spare).await.1.unwrap().from;
+        assert!(house.store.corrupt(from.capture.path.as_str(), "none"));
+        house.wipe(&["secret/s"]);
+        let plan = Plan { settings: Some(from), ..house.plan(&["secret/s"]).await.unwrap() };
+        let applied = house.apply(&plan).await.unwrap();
+        assert_eq!((applied.status.as_str(), applied.vault_settings.len()), ("done", 1));
+        let told = &applied.vault_settings[0];
+        assert_eq!((told.setting.as_str(), told.result), ("settings", SettingResult::Failed), "{told:?}");
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! What holds for every plan, over generated captures, slots, logs, allowances and vaults. Knows the promises, and not how
 //! they are kept.
 
-use super::tests::{at, away, deleted, entries, facts, object, version, versions, wanted};
+use super::tests::earlier::entries;
+use super::tests::{at, away, deleted, facts, object, version, versions, wanted};
 use super::*;
 use crate::format::entry::{Became, Change};
 use crate::model::VaultFacts;

@@ -7,13 +7,12 @@ use super::{confirm, read_plan};
 use crate::assemble::Assembly;
 use crate::cli::args::Apply;
 use crate::cli::commands::identities;
-use crate::cli::commands::rebuild::{self, With};
+use crate::cli::commands::rebuild;
 use crate::cli::console::Console;
 use crate::cli::operator::operator;
 use crate::cli::progress::Bar;
 use crate::cli::{render, signals};
 use crate::error::{Kind, Result};
-use crate::jobs::restore::settings::apply_settings;
 use crate::jobs::restore::{Hands, Logbook, apply};
 use crate::restore::Plan;
 
@@ -37,7 +36,7 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
     if plan.changes().next().is_some() && signer.is_none() {
         console.complain(&unrecorded(&plan, archive.is_some() && assembly.signer().is_ok()));
     }
-    if plan.changes().next().is_some() && !arguments.yes {
+    if (plan.changes().next().is_some() || plan.settings.is_some()) && !arguments.yes {
         confirm(console, &render::restore::plan(&plan, &arguments.plan), &plan.target, plan.whole)?;
     }
     // From here on a signal ends the run between two objects, and what was done is recorded.
@@ -60,15 +59,10 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Apply
         in_flight: usize::from(assembly.settings.capture.max_in_flight),
     };
     let applied = apply(&hands, &plan).await?;
-    let vault_settings = match (applied.interrupted, &reader) {
-        (false, Some(reader)) => apply_settings(reader, &identities, &target, &plan).await?,
-        (_, _) => Vec::new(),
-    };
     drop(bar);
-    let partial = applied.status == "partial" || rebuild::open(&vault_settings);
-    let shown = With { inner: &applied, rebuild: None, vault_settings };
-    console.result(&shown, || {
-        format!("{}{}", render::restore::applied(&applied), rebuild::told_settings(&shown.vault_settings))
+    let partial = applied.status == "partial" || rebuild::open(&applied.vault_settings);
+    console.result(&applied, || {
+        format!("{}{}", render::restore::applied(&applied), rebuild::told_settings(&applied.vault_settings))
     });
     Ok(ExitCode::from(match (applied.interrupted, partial) {
         (true, _) => Kind::Interrupted.exit_code(),

@@ -32,18 +32,23 @@ pub(super) async fn run(assembly: &Assembly, console: &Console, arguments: Argum
     let removed = if rebuild.is_none() { rebuild::clear(&arguments.out)? } else { Vec::new() };
     let replaced = arguments.out.exists();
     files::replace(&arguments.out, &serde_json::to_vec_pretty(&plan).map_err(|e| Error::internal(e.to_string()))?)?;
-    let shown = With { inner: &plan, rebuild, vault_settings };
+    let shown = With { plan: &plan, rebuild, vault_settings };
     console.result(&shown, || {
         let around = shown.rebuild.as_ref();
         let around = around.map(|written| rebuild::told(written, &shown.vault_settings, arguments.with_vault_settings));
         let file = arguments.out.display();
         let over = if replaced { ", over an earlier plan" } else { "" };
-        let mut next = match plan.changes().count() {
-            0 => format!("Nothing would be changed. Written to {file}{over}."),
-            n => format!(
-                "{n} would be changed. Written to {file}{over}; `akv-archiver restore apply {file}` carries it out."
-            ),
+        let missing = plan.settings.as_ref().map_or(0, |_| rebuild::missing(&shown.vault_settings));
+        let would = match (plan.changes().count(), missing) {
+            (0, 0) => "Nothing would be changed".to_owned(),
+            (n, 0) => format!("{n} would be changed"),
+            (n, m) => format!("{n} would be changed, and {m} of the vault's settings would be written"),
         };
+        let carries = match would.starts_with("Nothing") {
+            true => String::new(),
+            false => format!("; `akv-archiver restore apply {file}` carries it out"),
+        };
+        let mut next = format!("{would}. Written to {file}{over}{carries}.");
         for path in &removed {
             next.push_str(&format!("\nRemoved {}, which was of the earlier plan.", path.display()));
         }
