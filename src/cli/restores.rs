@@ -15,7 +15,7 @@ pub(crate) fn log(found: &Restores) -> String {
                 time(restore.time),
                 restore.intent.to_string(),
                 restore.operator.clone(),
-                restore.target.clone(),
+                restore.target.host().to_owned(),
                 step.object.clone(),
                 step.action.name().to_owned(),
                 match (&step.result, &step.detail) {

@@ -10,9 +10,9 @@ use akv_archiver::error::Result;
 use akv_archiver::format::entry::{Class, Protect as Said, ProtectAction, list};
 use akv_archiver::format::paths::ArchivePath;
 use akv_archiver::jobs::protect::{Hands, Report, Status, Want, carry_out, plan};
-use akv_archiver::model::{Digest, Mode, StorePath, VaultUri};
+use akv_archiver::model::{Digest, HoldTag, Mode, StorePath, VaultUri};
 use akv_archiver::progress::{Silent, Stop};
-use akv_archiver::store::{self, Condition, Listed, Protect, Protection, Read as _, Wish};
+use akv_archiver::store::{self, Condition, Listed, Protect, Protection, Reach, Read as _, Whole};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
@@ -142,7 +142,7 @@ impl World {
             };
             let lock = action == Extend && chance.one_in(4);
             let until = (action == Extend).then_some(until);
-            let want = Want { action, until, lock, reason: Some("case 7".to_owned()), classes, paths };
+            let want = Want { action, until, lock, reason: Some("case 7".to_owned()), tag: None, classes, paths };
             Wanted { want, vaults }
         })
     }
@@ -150,9 +150,9 @@ impl World {
 
 #[async_trait]
 impl Protect for StoreDoor {
-    async fn admits(&self, wish: Wish) -> Result<(), store::Error> {
+    async fn reach(&self) -> Result<Reach, store::Error> {
         let store = &self.process.world.store;
-        self.ask("asks whether files can be protected".to_owned(), store.admits(wish)).await
+        self.ask("asks what can be protected".to_owned(), store.reach()).await
     }
 
     async fn extend(
@@ -167,6 +167,19 @@ impl Protect for StoreDoor {
 
     async fn hold(&self, path: &StorePath, version: Option<&str>, held: bool) -> Result<(), store::Error> {
         self.keep(path, version, if held { Deed::Hold } else { Deed::Release }).await.map(drop)
+    }
+
+    // The worlds' containers protect versions; these are refused.
+    async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, store::Error> {
+        self.process.world.store.extend_whole(seen, days).await
+    }
+
+    async fn lock_whole(&self, seen: &Whole) -> Result<Whole, store::Error> {
+        self.process.world.store.lock_whole(seen).await
+    }
+
+    async fn hold_whole(&self, tag: &HoldTag, held: bool) -> Result<Whole, store::Error> {
+        self.process.world.store.hold_whole(tag, held).await
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Restore {
     /// Who began, as told.
     pub operator: String,
     /// The vault that was changed.
-    pub target: String,
+    pub target: VaultUri,
     /// The plan's id.
     pub plan: String,
     /// Why HSM keys might be restored into a vault once more.
@@ -102,7 +102,7 @@ fn restore(record: &Record, object: Option<&Object>) -> Option<Restore> {
         intent: record.sequence,
         time: record.time,
         operator: intent.operator.clone(),
-        target: intent.target.host().to_owned(),
+        target: intent.target.clone(),
         plan: intent.plan.to_string(),
         single_restore_override: intent.single_restore_override.clone(),
         closed: record.result.as_ref().map(|(at, _)| *at),
