@@ -228,3 +228,15 @@ async fn an_hsm_key_is_not_restored_past_an_entry_that_cannot_be_read() {
     };
     assert_eq!(house.apply(&told).await.unwrap().status, "done");
 }
+
+#[tokio::test]
+async fn entries_of_other_logs_that_cannot_be_read_are_told_where_an_hsm_key_is_planned() {
+    let (house, plan) = hsm().await;
+    rival(&house, &intent_of(&plan), Became::Failed).await;
+    let told = async || house.plan(&["key/k"]).await.unwrap().notes.join("; ");
+    assert_eq!(told().await, "");
+    let entry = house.files("/log/").await.into_iter().find(|path| !path.contains("/prod.")).unwrap();
+    assert!(house.store.corrupt(&entry, "junk"));
+    let notes = told().await;
+    assert!(notes.contains("log entries 1 of ") && notes.contains("they may tell of restores"), "{notes}");
+}
