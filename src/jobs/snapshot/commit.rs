@@ -1,7 +1,7 @@
 //! Committing what a run has: read the new captures back, write the book as a manifest, append a log entry. Done at the
 //! end of a run, and half-way through a long one, so that whatever ends it loses little.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -121,32 +121,28 @@ async fn secure(run: &mut Run<'_>) -> Result<()> {
 
 /// Looks for many captures in one listing. What they should be, the book says: a list of that would take as much memory as
 /// the manifest that is written next.
-async fn read_all_back(run: &mut Run<'_>, mut fresh: BTreeSet<Object>) -> Result<()> {
+async fn read_all_back(run: &mut Run<'_>, fresh: BTreeSet<Object>) -> Result<()> {
     let (store, demand) = (run.doors.store, run.order.worm);
     let prefix = paths::captures_prefix(run.doors.vault.uri());
-    let mut found = BTreeSet::new();
+    let mut wanted: BTreeMap<Object, bool> = fresh.into_iter().map(|object| (object, false)).collect();
     let mut list = store.list(&prefix);
     while let Some(listed) = list.next().await {
         let listed = listed?;
         let Ok(path) = &listed.path else { continue };
         let Some(object) = paths::object_below(&prefix, path) else { continue };
-        let again = found.contains(&object);
-        if !again && !fresh.contains(&object) {
-            continue;
-        }
+        let Some(found) = wanted.get_mut(&object) else { continue };
         let file = stored(run, &object)?;
         if file.path != *path {
             continue;
         }
-        if again {
+        if std::mem::replace(found, true) {
             return Err(doubled(path));
         }
         let protection = compare(store, &run.guard, demand, &file, &listed).await?;
         run.secured(&object, protection);
-        found.extend(fresh.take(&object));
     }
-    match fresh.first() {
-        Some(object) => Err(gone(&stored(run, object)?.path)),
+    match wanted.iter().find(|(_, found)| !**found) {
+        Some((object, _)) => Err(gone(&stored(run, object)?.path)),
         None => Ok(()),
     }
 }
