@@ -94,9 +94,15 @@ impl Kept {
 }
 
 impl World {
+    /// What is there, with the protection that each file has: its own, or that of all.
+    fn files(&self, prefix: &str) -> Vec<Listed> {
+        let guard = now_or_never(self.store.guard()).unwrap();
+        let all = now_or_never(self.store.list(prefix).map(std::result::Result::unwrap).collect::<Vec<_>>());
+        all.into_iter().map(|listed| Listed { protection: guard.covers(&listed), ..listed }).collect()
+    }
+
     fn listed(&self, path: &StorePath) -> Listed {
-        let all = now_or_never(self.store.list(path.as_str()).map(std::result::Result::unwrap).collect::<Vec<_>>());
-        all.into_iter().find(|listed| listed.path.as_ref() == Ok(path)).unwrap()
+        self.files(path.as_str()).into_iter().find(|listed| listed.path.as_ref() == Ok(path)).unwrap()
     }
 
     /// Changes how a file is protected, and notes it.
@@ -169,7 +175,7 @@ impl Protect for StoreDoor {
         self.keep(path, version, if held { Deed::Hold } else { Deed::Release }).await.map(drop)
     }
 
-    // The worlds' containers protect versions; these are refused.
+    // People protect archives where versions are protected one by one; this is refused there.
     async fn extend_whole(&self, seen: &Whole, days: u32) -> Result<Whole, store::Error> {
         self.process.world.store.extend_whole(seen, days).await
     }
@@ -421,7 +427,7 @@ impl Model {
 
     /// All files are protected as those say who changed it, and not less than at their birth.
     pub(crate) fn protection_holds(&self, world: &World) -> Option<String> {
-        let listed = now_or_never(world.store.list("").map(std::result::Result::unwrap).collect::<Vec<_>>());
+        let listed = world.files("");
         let differs = |item: &&Listed| {
             let path = item.path.as_ref().unwrap();
             let born = item.created + TimeDelta::days(i64::from(world.days));

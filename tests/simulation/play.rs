@@ -43,7 +43,7 @@ pub(crate) struct Play {
     started: usize,
     /// Whether this is a world of many restores, one after the other: where names of HSM keys are spent.
     drill: bool,
-    /// Whether people protect its archive again and again. A container's policy covers files as a whole, and refuses.
+    /// Whether people protect its archive again and again; only where versions are protected one by one.
     keeping: bool,
 }
 
@@ -158,7 +158,7 @@ impl Play {
             92..94 => (0..2).for_each(|_| self.start(Job::Resume, true)),
             94..97 => self.start(Job::Verify, true),
             97..100 => self.start(Job::Status, true),
-            100 => self.start(Job::Protect, true),
+            100 if self.world.versioned => self.start(Job::Protect, true),
             _ => self.model.thief(&self.world),
         }
         self.model.look(&self.world);
